@@ -1,0 +1,265 @@
+"""Everything that can be chosen about a run: frozen dataclasses, presets, validation, TOML.
+
+Each field carries its help text and, where it has them, its choices. The command line makes its
+flags from these fields, so a new option is one line here and nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import tomli_w
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
+
+
+def _check_fields(config: Any) -> None:
+    """Raise ValueError, with one sentence, for a wrong choice or a number under its minimum."""
+    for field in dataclasses.fields(config):
+        value, choices, minimum = getattr(config, field.name), field.metadata["choices"], field.metadata["minimum"]
+        if choices and value not in choices:
+            raise ValueError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{field.name} is {number}; it must be a finite number.")
+            if minimum is not None and number < minimum:
+                raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which examples to use and how to bring them to the model's scale."""
+
+    dataset: str = _option("digits", "digits, mnist, fashion_mnist, or a path to a .npy or .npz file (keys x, optional y)")
+    data_dir: str = _option("", "tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default")
+    split: str = _option("train", "train on the train split and score on the test split, or both on everything", ("train", "all"))
+    test_fraction: float = _option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
+    scaling: str = _option(
+        "auto",
+        "input scaling; auto: integers by their maximum, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
+        ("auto", "none", "minmax", "standardize"),
+    )
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        if self.test_fraction >= 1:
+            raise ValueError(f"test_fraction is {self.test_fraction}; it must be below 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The generative model and its posteriors (Li et al., IJCNN 2020, section "Model").
+
+    `input_shape` is one example's shape, without the batch axis; it comes from the data.
+    """
+
+    input_shape: tuple[int, ...] = _option((), "shape of one example, taken from the data", minimum=1)
+    n_clusters: int = _option(10, "number of clusters K", minimum=2)
+    latent_dim: int = _option(10, "dimensions of z", minimum=1)
+    encoder_units: tuple[int, ...] = _option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
+    posterior_units: int = _option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
+    decoder_units: tuple[int, ...] = _option((500, 500), "widths of the decoder", minimum=1)
+    likelihood: str = _option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
+    decoder_scale: str = _option(
+        "network", "sigma_x: a function of z by the network, or one learned value per dimension", ("network", "per_dimension")
+    )
+    posterior: str = _option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
+    learn_prior_weights: bool = _option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
+    l2: float = _option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        for name in ("input_shape", "encoder_units", "decoder_units"):  # JSON and TOML bring lists
+            object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
+        _check_fields(self)
+
+    @property
+    def input_dim(self) -> int:
+        """Number of values in one example."""
+        return math.prod(self.input_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The objective, the annealing, the optimizer and what happens how often."""
+
+    epochs: int = _option(1400, "passes over the training data", minimum=1)
+    batch_size: int = _option(128, "examples a step", minimum=1)
+    n_samples: int = _option(15, "samples of (y, z) per example, M in VIMCO", minimum=2)
+    baseline: str = _option("geometric", "mean that stands in for the left-out sample", ("geometric", "arithmetic"))
+    decoder_gradient: str = _option(
+        "all",
+        "decoder gradient from all M samples, or from one drawn by its importance weight (unbiased, faster)",
+        ("all", "resampled"),
+    )
+    learning_rate: float = _option(1e-3, "Adam's learning rate at the start", minimum=0.0)
+    lr_halving_epochs: float = _option(0.0, "halve the learning rate every so many epochs; 0: never", minimum=0.0)
+    lr_eps_power: float = _option(0.0, "multiply the learning rate by (eps / eps_start) to this power; 0: no tie", minimum=0.0)
+    lr_floor: float = _option(0.0, "the learning rate never falls below this", minimum=0.0)
+    clip_norm: float = _option(0.0, "clip the global gradient norm at this; 0: no clipping", minimum=0.0)
+    anneal: str = _option("both", "which standard deviations are annealed", ("both", "x", "z", "none"))
+    anneal_mode: str = _option("step", "step: eps halves at epoch marks; geometric: a little at every step", ("step", "geometric"))
+    eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
+    eps_halving_epochs: float = _option(100.0, "epochs in which eps halves", minimum=1e-9)
+    eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
+    seed: int = _option(0, "seed of the weights and of every draw", minimum=0)
+    eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
+    eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)
+    eval_samples: int = _option(50, "samples per example for the bound", minimum=1)
+    checkpoint_minutes: float = _option(2.0, "minutes between checkpoints (also one at every end)", minimum=0.0)
+    keep_checkpoints: int = _option(3, "checkpoints kept", minimum=2)
+    max_skipped: int = _option(50, "stop after so many steps in a row whose loss or gradient is not finite", minimum=1)
+    max_minutes: float = _option(0.0, "end cleanly after so many minutes, ready to resume; 0: no limit", minimum=0.0)
+    steps_per_call: int = _option(100, "training steps in one call of the compiled function", minimum=1)
+    pipeline: str = _option(
+        "auto", "memory: the data on the device; stream: batches by tf.data; auto: by size", ("auto", "memory", "stream")
+    )
+    xla: bool = _option(False, "compile the step with XLA (pays on GPUs; slower on the CPUs measured)")
+
+    def __post_init__(self) -> None:
+        if self.n_samples < 2:
+            raise ValueError(
+                f"n_samples is {self.n_samples}; VIMCO needs at least 2 samples because each sample's baseline is the mean of the others."
+            )
+        _check_fields(self)
+        if self.eps_start < self.eps_floor:
+            raise ValueError(f"eps_start is {self.eps_start}; it must not be below eps_floor, {self.eps_floor}.")
+        if self.seed >= 2**31:
+            raise ValueError(f"seed is {self.seed}; it must be below 2**31.")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A whole run: data, model and training."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    def replace(self, options: Mapping[str, Any]) -> RunConfig:
+        """A copy with options set by their bare names, such as {"n_clusters": 20}.
+
+        Raises:
+          ValueError: a name that no section has (near matches are named), or a bad value.
+        """
+        changes: dict[str, dict[str, Any]] = {}
+        for name, value in options.items():
+            section = SECTION_OF.get(name)
+            if section is None:
+                raise ValueError(f"There is no option {name!r}{near(name, SECTION_OF)}.")
+            changes.setdefault(section, {})[name] = _coerce(name, value, OPTION_TYPES[name])
+        parts = {section: dataclasses.replace(getattr(self, section), **values) for section, values in changes.items()}
+        return dataclasses.replace(self, **parts)
+
+    def to_toml(self) -> str:
+        """The configuration as TOML with the tables [data], [model] and [train]."""
+        return tomli_w.dumps(_listed(dataclasses.asdict(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as nested plain values that JSON and TOML can hold."""
+        return _listed(dataclasses.asdict(self))
+
+
+SECTIONS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+SECTION_OF = {field.name: name for name, cls in SECTIONS.items() for field in dataclasses.fields(cls)}
+OPTION_TYPES = {name: kind for cls in SECTIONS.values() for name, kind in typing.get_type_hints(cls).items()}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
+    "fast": {
+        "epochs": 180,
+        "n_samples": 5,
+        "decoder_scale": "per_dimension",
+        "decoder_gradient": "resampled",
+        "anneal_mode": "geometric",
+        "eps_halving_epochs": 30.0,
+        "clip_norm": 100.0,
+        "lr_eps_power": 0.5,
+        "lr_floor": 1e-4,
+    },
+    "quick": {
+        "epochs": 600,
+        "n_samples": 5,
+        "encoder_units": (256, 256),
+        "posterior_units": 256,
+        "decoder_units": (256, 256),
+        "decoder_scale": "per_dimension",
+        "decoder_gradient": "resampled",
+        "anneal_mode": "geometric",
+        "eps_halving_epochs": 120.0,
+        "clip_norm": 100.0,
+        "lr_eps_power": 0.5,
+        "lr_floor": 1e-4,
+        "eval_epochs": 50.0,
+    },
+}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The options that a preset sets, by bare name.
+
+    Raises:
+      ValueError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no preset {name!r}{near(name, PRESETS)}.")
+    return dict(PRESETS[name])
+
+
+def options_from_toml(text: str) -> dict[str, Any]:
+    """Options by bare name from TOML text, with or without the tables [data], [model], [train].
+
+    Raises:
+      ValueError: not TOML, an unknown option, an option in another section's table, or a bad value.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"It is not valid TOML: {error}.") from error
+    options: dict[str, Any] = {}
+    for key, value in tree.items():
+        if not isinstance(value, dict):
+            options[key] = value
+            continue
+        if key not in SECTIONS:
+            raise ValueError(f"There is no table [{key}]; the tables are {', '.join(f'[{s}]' for s in SECTIONS)}.")
+        for name, inner in value.items():
+            if name in SECTION_OF and SECTION_OF[name] != key:
+                raise ValueError(f"{name} stands in [{key}]; it belongs in [{SECTION_OF[name]}].")
+            options[name] = inner
+    RunConfig().replace(options)
+    return options
+
+
+def near(name: str, known: Any) -> str:
+    """A clause with the known names nearest to `name`, or with all of them when none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=3)
+    if matches:
+        return f"; did you mean {' or '.join(matches)}?".rstrip("?")
+    return f"; there are {', '.join(known)}" if len(known) <= 8 else ""
+
+
+def _coerce(name: str, value: Any, kind: Any) -> Any:
+    """Bring a TOML or Python value to the option's type; a wrong type is one clear sentence."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, float, str, bool):
+        if type(value) is kind:
+            return value
+    elif isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
+        return tuple(value)
+    wanted = kind.__name__ if isinstance(kind, type) else "list of integers"
+    raise ValueError(f"{name} is {value!r}; it must be {'an' if wanted == 'int' else 'a'} {wanted}.")
+
+
+def _listed(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _listed(value) for key, value in tree.items()}
+    return list(tree) if isinstance(tree, tuple) else tree

@@ -1,0 +1,154 @@
+"""One loader a source, one registry: digits, MNIST and Fashion-MNIST, and files."""
+
+from __future__ import annotations
+
+import os
+import socket
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from nvisa_tf.config import DataConfig, near
+from nvisa_tf.data.dataset import Dataset, Splits, check
+
+DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
+SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
+
+
+def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "train", test_fraction: float = 0.1) -> Splits:
+    """Load a data set by name or path and split it for training and scoring.
+
+    Args:
+      dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist" (through
+        tensorflow-datasets), or a path to .npy or .npz (keys x and, if there are labels, y).
+      data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default.
+      split: "train": train on the train split, score on the test split; "all": both on everything.
+      test_fraction: the share of a file's examples that is held out, drawn with a fixed seed.
+
+    Raises:
+      ValueError: no such data set, or data that cannot be used; one sentence says why.
+      FileNotFoundError: no such file, or a data set that is not prepared and cannot be downloaded.
+    """
+    config = DataConfig(dataset=dataset, data_dir=data_dir, split=split, test_fraction=test_fraction)
+    if dataset in LOADERS:
+        train, test = LOADERS[dataset](config)
+    elif dataset.endswith((".npy", ".npz")) or os.sep in dataset or Path(dataset).exists():
+        train, test = _file(config)
+    else:
+        raise ValueError(
+            f"There is no data set {dataset!r}{near(dataset, LOADERS)}; the names are {', '.join(LOADERS)}, and a file is a path to .npy or .npz."
+        )
+    if split == "all":
+        if test is not train:
+            both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
+            train = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
+        return Splits(check(train), train, f"trained and scored on all {len(train):,} examples")
+    description = f"trained on {len(train):,} examples, scored on {len(test):,} held out"
+    return Splits(check(train), check_same_kind(train, test), description)
+
+
+def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
+    """`test`, whose rank, labels and finiteness were checked with the whole it came from."""
+    if train.shape != test.shape:
+        raise ValueError(f"{train.name}: train examples have the shape {list(train.shape)}, test examples {list(test.shape)}.")
+    return test
+
+
+def read_array_file(path: str) -> Dataset:
+    """The examples (and labels) in a .npy or .npz file, checked; a .npy is memory-mapped.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: not an array file, object arrays (they are never unpickled), no key x, or bad data.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}; give the path of a .npy or .npz file.")
+    y = None
+    try:
+        if str(path).endswith(".npz"):
+            with np.load(path, allow_pickle=False) as archive:
+                if "x" not in archive:
+                    raise ValueError(f"{path} has no array x; it has {', '.join(archive.files) or 'none'}. Save it with np.savez(path, x=...).")
+                x = archive["x"]
+                y = archive["y"] if "y" in archive else None
+        else:
+            x = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "pickle" in str(error):
+            reason = "holds pickled objects, which are never loaded" if _is_array_file(path) else "is not a NumPy array file"
+            raise ValueError(f"{path} {reason}; save a numeric array with np.save or np.savez.") from error
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
+    except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
+        raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
+    if x.dtype.kind == "b":
+        x = x.astype(np.uint8)
+    peak = {"uint8": 255.0}.get(x.dtype.name)
+    if peak and x.max(initial=0) <= 1:
+        peak = 1.0  # a binary mask stored as bytes
+    return check(Dataset(Path(path).name, x, y, peak))
+
+
+def _is_array_file(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(6) in (b"\x93NUMPY", b"PK\x03\x04\x14\x00", b"PK\x03\x04-\x00")
+
+
+def _file(config: DataConfig) -> tuple[Dataset, Dataset]:
+    whole = read_array_file(config.dataset)
+    if config.split == "all" or config.test_fraction == 0:
+        return whole, whole
+    n_test = max(1, round(len(whole) * config.test_fraction))
+    if n_test >= len(whole):
+        raise ValueError(f"{whole.name}: {len(whole)} example(s) cannot be split; use --split all.")
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(whole))
+    return whole.take(np.sort(order[n_test:])), whole.take(np.sort(order[:n_test]))
+
+
+def _digits(config: DataConfig) -> tuple[Dataset, Dataset]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    whole = Dataset("digits", bunch.images.astype(np.uint8), bunch.target.astype(np.int64), max_value=16.0)
+    return whole.take(slice(0, DIGITS_TRAIN)), whole.take(slice(DIGITS_TRAIN, None))
+
+
+def _check_reachable(host: str) -> None:
+    """Raise OSError at once where `host` cannot be reached; the download itself retries for minutes."""
+    if not urllib.request.getproxies():
+        socket.create_connection((host, 80), timeout=10).close()
+
+
+def _tfds(name: str, host: str) -> Callable[[DataConfig], tuple[Dataset, Dataset]]:
+    def load(config: DataConfig) -> tuple[Dataset, Dataset]:
+        import tensorflow_datasets as tfds
+
+        folder = config.data_dir or os.environ.get("TFDS_DATA_DIR") or None
+        tfds.disable_progress_bar()
+        try:
+            builder = tfds.builder(name, data_dir=folder)
+            if not builder.is_prepared():
+                _check_reachable(host)
+                builder.download_and_prepare()
+        except Exception as error:
+            # tensorflow-datasets lets every network library's own errors through.
+            raise FileNotFoundError(
+                f"The data set {name} is not prepared in {folder or '~/tensorflow_datasets'} and could not be downloaded "
+                f"({type(error).__name__}); connect to the internet once, or point --data-dir or TFDS_DATA_DIR at a prepared folder."
+            ) from error
+        parts = [tfds.as_numpy(builder.as_dataset(split=s, batch_size=-1)) for s in ("train", "test")]
+        train, test = (Dataset(name, p["image"][..., 0], p["label"].astype(np.int64), max_value=255.0) for p in parts)
+        return train, test
+
+    return load
+
+
+LOADERS: dict[str, Callable[[DataConfig], tuple[Dataset, Dataset]]] = {
+    "digits": _digits,
+    "mnist": _tfds("mnist", "storage.googleapis.com"),
+    "fashion_mnist": _tfds("fashion_mnist", "fashion-mnist.s3-website.eu-central-1.amazonaws.com"),
+}

@@ -1,0 +1,48 @@
+"""The importance-weighted bound on held-out data, with any number of samples in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+
+ROWS_A_CALL = 25_000  # decoder rows at a time; 784 float32 values each, about 80 MB
+
+
+def evaluate_bound(model: Any, x: np.ndarray, n_samples: int = 50, seed: int = 0, rows: int = ROWS_A_CALL) -> float:
+    """Mean over examples of log 1/M sum_m p(x, y_m, z_m) / q(y_m, z_m|x), in nats.
+
+    The densities are at the model's scale and its present eps. Samples come in chunks that are
+    summed in log space, so memory does not grow with n_samples; the draws, and so the result,
+    depend on the seed and on `rows` only.
+
+    Args:
+      model: an `nvisa_tf.NVISA`.
+      x: raw examples [n, *input_shape].
+      n_samples: M, at least 1.
+      seed: of the draws.
+      rows: examples times samples in one call.
+
+    Raises:
+      ValueError: n_samples < 1, or no examples.
+    """
+    if n_samples < 1 or not len(x):
+        raise ValueError(f"n_samples is {n_samples} and there are {len(x)} examples; both must be at least 1.")
+    batch = min(len(x), max(1, rows // min(n_samples, 100)))
+    samples = min(n_samples, max(1, rows // batch))
+
+    log_weights = model.compiled("raw_log_weights")
+    total = 0.0
+    for i, start in enumerate(range(0, len(x), batch)):
+        examples = tf.convert_to_tensor(np.asarray(x[start : start + batch]).astype(np.float32))
+        log_sums = []
+        for j, first in enumerate(range(0, n_samples, samples)):
+            # Not a seed that training uses: those are (seed, step) with both at least 0.
+            draw = tf.random.fold_in(tf.constant([-1 - seed, i], tf.int32), j)
+            chunk = log_weights(examples, min(samples, n_samples - first), draw)
+            log_sums.append(logsumexp(chunk.numpy().astype(np.float64), axis=0))
+        total += float(np.sum(np.logaddexp.reduce(log_sums, axis=0) - math.log(n_samples)))
+    return total / len(x)

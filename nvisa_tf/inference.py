@@ -1,0 +1,97 @@
+"""What a trained model answers: clusters, probabilities, embeddings, reconstructions, samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf import distributions as dist
+
+
+class ClusteringMixin:
+    """NumPy in, NumPy out, in batches; mixed into `NVISA`.
+
+    Inputs `x` are raw examples [n, *input_shape], uint8 or float, as the model was trained on.
+    Every method raises ValueError when the shape is another one or a value is not finite.
+    """
+
+    def predict_proba(self, x: Any, batch_size: int = 1000) -> np.ndarray:
+        """q(y|x), float32 [n, n_clusters]."""
+        return self._in_batches("_proba", x, batch_size)
+
+    def predict_clusters(self, x: Any, batch_size: int = 1000) -> np.ndarray:
+        """The cluster of each example, argmax_y q(y|x), int64 [n]."""
+        return self.predict_proba(x, batch_size).argmax(1)
+
+    def embed(self, x: Any, batch_size: int = 1000) -> np.ndarray:
+        """The mean of q(z|y, x) at each example's own cluster, float32 [n, latent_dim]."""
+        return self._in_batches("_embed", x, batch_size)
+
+    def reconstruct(self, x: Any, batch_size: int = 1000) -> np.ndarray:
+        """The mean of p(x|z) at the embedding, in the data's own units, float32 [n, *input_shape]."""
+        return self._in_batches("_reconstruct", x, batch_size)
+
+    def generate(self, n: int, cluster: int | None = None, seed: int = 0) -> np.ndarray:
+        """Examples from the model: y ~ p(y), z ~ p(z|y), and the mean of p(x|z).
+
+        Args:
+          n: how many.
+          cluster: take y from this cluster only; None: from p(y).
+          seed: the same seed gives the same examples.
+
+        Returns:
+          float32 [n, *input_shape], in the data's own units.
+
+        Raises:
+          ValueError: n < 1, or no such cluster.
+        """
+        config = self.config  # type: ignore[attr-defined]
+        if n < 1:
+            raise ValueError(f"n is {n}; it must be at least 1.")
+        if cluster is not None and not 0 <= cluster < config.n_clusters:
+            raise ValueError(f"cluster is {cluster}; the clusters are 0 to {config.n_clusters - 1}.")
+        seeds = tf.random.split([seed, 0], 2)
+        logits, loc, raw_scale = self.prior.parameters()  # type: ignore[attr-defined]
+        y = dist.prior_y(logits).sample(n, seed=seeds[0]) if cluster is None else tf.fill([n], cluster)
+        z = dist.prior_z_given_y(loc, raw_scale, y).sample(seed=seeds[1])
+        return np.concatenate([self._decode(z[i : i + 1000]).numpy() for i in range(0, n, 1000)])
+
+    def _proba(self, x: tf.Tensor) -> tf.Tensor:
+        return self(x)  # type: ignore[operator]
+
+    def _embed(self, x: tf.Tensor) -> tf.Tensor:
+        h = self.encoder(self.preprocess(x))  # type: ignore[attr-defined]
+        y = tf.argmax(self.cluster_head(h), -1, output_type=tf.int32)  # type: ignore[attr-defined]
+        return self.q_z(h, y).mean()  # type: ignore[attr-defined]
+
+    def _reconstruct(self, x: tf.Tensor) -> tf.Tensor:
+        return self._decode(self._embed(x))
+
+    def _decode(self, z: tf.Tensor) -> tf.Tensor:
+        mean = self.p_x(z).mean()  # type: ignore[attr-defined]
+        raw = (mean - self.input_shift) / self.input_scale  # type: ignore[attr-defined]
+        return tf.reshape(raw, [-1, *self.config.input_shape])  # type: ignore[attr-defined]
+
+    def _in_batches(self, method: str, x: Any, batch_size: int) -> np.ndarray:
+        x = np.asarray(x)
+        expected = tuple(self.config.input_shape)  # type: ignore[attr-defined]
+        if x.ndim != len(expected) + 1 or x.shape[1:] != expected:
+            raise ValueError(f"The input has the shape {list(x.shape)}; this model takes [n, {', '.join(map(str, expected))}].")
+        if x.dtype.kind not in "uif":
+            raise ValueError(f"The input has the type {x.dtype}; it must be integers or floats.")
+        if not len(x):
+            raise ValueError("The input has no examples.")
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"The input has {np.count_nonzero(~np.isfinite(x))} values that are NaN or Inf.")
+        function = self.compiled(method)
+        chunks = (x[i : i + batch_size] for i in range(0, len(x), batch_size))
+        return np.concatenate([function(tf.cast(chunk, tf.float32)).numpy() for chunk in chunks])
+
+    def compiled(self, method: str) -> Any:
+        """The `tf.function` of one of the model's methods, traced once and kept."""
+        functions = self.__dict__.setdefault("_functions", {})
+        if method not in functions:
+            functions[method] = tf.function(getattr(self, method), reduce_retracing=True)
+        return functions[method]

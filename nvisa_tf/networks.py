@@ -1,0 +1,157 @@
+"""The Keras layers: encoder trunk, heads of the posteriors, decoder, prior parameters.
+
+They give numbers (logits, means, raw scales); distributions.py says what these mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+SOFTPLUS_OF_ONE = float(np.log(np.expm1(1.0)))  # softplus of this is 1
+
+
+class LayerFactory:
+    """Makes layers whose initial weights all derive from one seed."""
+
+    def __init__(self, seed: int, l2: float) -> None:
+        self._seeds: Iterator[int] = iter(np.random.SeedSequence(seed).generate_state(64).tolist())
+        self._l2 = l2
+
+    def seed(self) -> int:
+        """The next layer's own seed."""
+        return next(self._seeds)
+
+    def dense(self, units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
+        """A dense layer with Glorot weights and, if asked for, an L2 penalty on its kernel."""
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=keras.initializers.GlorotUniform(self.seed()),
+            kernel_regularizer=keras.regularizers.L2(self._l2) if self._l2 else None,
+            name=name,
+            **kwargs,
+        )
+
+    def mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
+        """Dense layers with leaky ReLU (slope 0.2), built for [..., input_dim]."""
+        layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)]
+        return keras.Sequential([keras.Input((input_dim,)), *layers], name=name)
+
+
+class LatentHead(keras.layers.Layer):
+    """Mean and raw scale of q(z|y, x) = N(mu_z(x, y), diag sigma_z(x, y)^2).
+
+    The hidden layer is leaky_relu(W_h h + W_y[y] + b): W_h h is computed once per example and
+    W_y[y] added per sample, so h is never copied M times. Without clusters it is q(z|x).
+
+    Args:
+      factory: where layers come from.
+      units: width of the hidden layer.
+      latent_dim: D.
+      n_clusters: K, or None for the mean-field posterior.
+    """
+
+    def __init__(self, factory: LayerFactory, units: int, latent_dim: int, n_clusters: int | None) -> None:
+        super().__init__(name="latent_head")
+        self.hidden = factory.dense(units, "hidden")
+        # An embedding is what W_y[y] is, but a product with one-hot rows has a dense gradient.
+        self.cluster = None if n_clusters is None else factory.dense(units, "cluster", use_bias=False)
+        self.loc = factory.dense(latent_dim, "loc")
+        self.raw_scale = factory.dense(latent_dim, "raw_scale")
+        self._sizes = (units, n_clusters)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """input_shape: of h, [B, H]."""
+        units, n_clusters = self._sizes
+        self.hidden.build(input_shape)
+        if self.cluster is not None:
+            self.cluster.build((None, n_clusters))
+        self.loc.build((None, units))
+        self.raw_scale.build((None, units))
+
+    def call(self, h: tf.Tensor, y_one_hot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """h: [B, H]; y_one_hot: [..., B, K]. Both results are [..., B, D]."""
+        hidden = self.hidden(h)
+        if self.cluster is not None:
+            hidden = hidden + self.cluster(y_one_hot)
+        hidden = tf.nn.leaky_relu(hidden, 0.2)
+        loc, raw_scale = self.loc(hidden), self.raw_scale(hidden)
+        if self.cluster is None:
+            shape = tf.concat([tf.shape(y_one_hot)[:-1], tf.shape(loc)[-1:]], 0)
+            loc, raw_scale = tf.broadcast_to(loc, shape), tf.broadcast_to(raw_scale, shape)
+        return loc, raw_scale
+
+
+class Decoder(keras.layers.Layer):
+    """Mean (or logits) and raw scale of p(x|z).
+
+    Args:
+      factory: where layers come from.
+      latent_dim: D.
+      units: hidden widths.
+      output_dim: d.
+      scale: "network", a function of z; "per_dimension", one learned value a dimension; "none".
+    """
+
+    def __init__(self, factory: LayerFactory, latent_dim: int, units: tuple[int, ...], output_dim: int, scale: str) -> None:
+        super().__init__(name="decoder")
+        self.trunk = factory.mlp(latent_dim, units, "decoder_trunk")
+        self.loc = factory.dense(output_dim, "loc")
+        self.scale_net = factory.dense(output_dim, "raw_scale") if scale == "network" else None
+        self._scale, self._output_dim = scale, output_dim
+        self._width = units[-1] if units else latent_dim
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """input_shape: of z, [..., D]."""
+        self.loc.build((None, self._width))
+        if self.scale_net is not None:
+            self.scale_net.build((None, self._width))
+        self.raw_scale = None
+        if self._scale == "per_dimension":
+            self.raw_scale = self.add_weight(shape=(self._output_dim,), initializer="zeros", name="raw_scale")
+
+    def call(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """z: [..., D]. Mean [..., d]; raw scale [..., d], [d] or None."""
+        leading = tf.shape(z)[:-1]
+        hidden = self.trunk(tf.reshape(z, [-1, z.shape[-1]]))
+
+        def restore(rows: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(rows, tf.concat([leading, [self._output_dim]], 0))
+
+        if self.scale_net is not None:
+            return restore(self.loc(hidden)), restore(self.scale_net(hidden))
+        scale = None if self.raw_scale is None else tf.convert_to_tensor(self.raw_scale)
+        return restore(self.loc(hidden)), scale
+
+
+class MixturePrior(keras.layers.Layer):
+    """Parameters of p(y) and p(z|y): logits [K], loc [K, D], raw_scale [K, D].
+
+    Means start as standard normal draws and scales at 1; pi starts uniform.
+
+    Args:
+      factory: where seeds come from.
+      n_clusters: K.
+      latent_dim: D.
+      learn_weights: whether pi is learned.
+    """
+
+    def __init__(self, factory: LayerFactory, n_clusters: int, latent_dim: int, learn_weights: bool) -> None:
+        super().__init__(name="prior")
+        self._shape, self._learn, self._seed = (n_clusters, latent_dim), learn_weights, factory.seed()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the three weights."""
+        self.logits = self.add_weight(shape=self._shape[:1], initializer="zeros", trainable=self._learn, name="logits")
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self._seed)
+        self.loc = self.add_weight(shape=self._shape, initializer=normal, name="loc")
+        one = keras.initializers.Constant(SOFTPLUS_OF_ONE)
+        self.raw_scale = self.add_weight(shape=self._shape, initializer=one, name="raw_scale")
+
+    def parameters(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """logits, loc and raw_scale as tensors."""
+        return tuple(tf.convert_to_tensor(v) for v in (self.logits, self.loc, self.raw_scale))

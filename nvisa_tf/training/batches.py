@@ -1,0 +1,109 @@
+"""Batches of a shuffled data set, and the compiled function that trains on many of them at once.
+
+Epoch e visits the examples in a permutation that derives from (seed, e), so step s sees the same
+batch whether the data are on the device or streamed, and whether the run was resumed or not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of examples up to which they are kept on the device
+SHUFFLE_STREAM = 0x5F0F  # sets the shuffle's seeds apart from the model's
+
+
+def steps_per_epoch(n_examples: int, batch_size: int) -> int:
+    """Whole batches in an epoch, at least 1; the rest of a permutation waits for the next one."""
+    return max(1, n_examples // batch_size)
+
+
+def permutation(n_examples: int, seed: int, epoch: Any) -> tf.Tensor:
+    """The order of examples in an epoch, int32 [n_examples]."""
+    key = tf.random.fold_in(tf.constant([seed, SHUFFLE_STREAM], tf.int32), epoch)
+    # By sorting random keys, as XLA has no kernel for tf.random.experimental.stateless_shuffle.
+    keys = tf.random.stateless_uniform([n_examples], key, minval=None, maxval=None, dtype=tf.int32)
+    return tf.argsort(keys, stable=True)
+
+
+def step_runner(
+    model: Any, x: np.ndarray, *, batch_size: int, seed: int, pipeline: str, total_steps: int, xla: bool
+) -> Callable[[int], None]:
+    """A function that runs the next n training steps on `x`, raw examples [n_examples, ...].
+
+    The step to begin at is `model.step`, so it goes on wherever the model's state stands.
+
+    Args:
+      model: a compiled `NVISA`.
+      batch_size: at most the number of examples is used.
+      seed: of the shuffle.
+      pipeline: "memory" keeps `x` on the device, "stream" reads it batch by batch with tf.data,
+        "auto" decides by size.
+      total_steps: where streaming ends.
+      xla: compile the steps with XLA.
+    """
+    batch_size = min(batch_size, len(x))
+    per_epoch = steps_per_epoch(len(x), batch_size)
+    if pipeline == "auto":
+        pipeline = "memory" if x.nbytes <= MEMORY_LIMIT else "stream"
+    make = _memory_runner if pipeline == "memory" else _stream_runner
+    return make(model, x, batch_size, per_epoch, seed, total_steps, xla)
+
+
+def _memory_runner(
+    model: Any, x: np.ndarray, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
+) -> Callable[[int], None]:
+    # A variable, so that the compiled program takes the data as an argument and not as a literal.
+    data = tf.Variable(np.ascontiguousarray(x), trainable=False, name="data")
+    order_of = functools.partial(permutation, len(x), seed)
+
+    @tf.function(jit_compile=xla)
+    def run(n_steps: tf.Tensor) -> None:
+        step = tf.convert_to_tensor(model.step)
+        order = order_of(tf.cast(step // per_epoch, tf.int32))
+        for _ in tf.range(n_steps):
+            step = tf.convert_to_tensor(model.step)
+            index = tf.cast(step % per_epoch, tf.int32)
+            if index == 0:
+                order = order_of(tf.cast(step // per_epoch, tf.int32))
+            rows = tf.slice(order, [index * batch_size], [batch_size])
+            model.train_step(tf.gather(data, rows))
+
+    return lambda n_steps: run(tf.constant(n_steps))
+
+
+def _stream_runner(
+    model: Any, x: np.ndarray, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
+) -> Callable[[int], None]:
+    @functools.lru_cache(maxsize=2)
+    def order_of(epoch: int) -> np.ndarray:
+        return permutation(len(x), seed, tf.constant(epoch, tf.int32)).numpy()
+
+    def read(step: np.ndarray) -> np.ndarray:
+        epoch, index = divmod(int(step), per_epoch)
+        return np.asarray(x[order_of(epoch)[index * batch_size : (index + 1) * batch_size]])
+
+    def load(step: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(read, [step], tf.as_dtype(x.dtype), stateful=False)
+        return tf.ensure_shape(batch, (batch_size, *x.shape[1:]))
+
+    iterators: dict[str, Any] = {}
+
+    @tf.function
+    def run(iterator: Any, n_steps: tf.Tensor) -> None:
+        for _ in tf.range(n_steps):
+            one_step(next(iterator))
+
+    one_step = tf.function(model.train_step, jit_compile=True) if xla else model.train_step
+
+    def run_steps(n_steps: int) -> None:
+        if "batches" not in iterators:
+            batches = tf.data.Dataset.range(int(model.step.numpy()), total_steps).map(load)
+            iterators["batches"] = iter(batches.prefetch(tf.data.AUTOTUNE))
+        run(iterators["batches"], tf.constant(n_steps))
+
+    return run_steps

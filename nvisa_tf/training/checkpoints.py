@@ -1,0 +1,68 @@
+"""Checkpoints of everything that training needs to go on, and the way back from a damaged one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+class Checkpoints:
+    """The checkpoints of one model with its optimizer, its metrics and extra variables.
+
+    Args:
+      folder: where they are.
+      model: a compiled `NVISA`; step, eps, seed and counters are among its variables.
+      extra: further `tf.Variable`s by name.
+      keep: how many to keep.
+    """
+
+    def __init__(self, folder: Path, model: Any, extra: dict[str, tf.Variable], keep: int = 3) -> None:
+        self.folder = folder
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, metrics=list(model.trackers.values()), **extra)
+        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step")
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint; the ones before stay until it is whole.
+
+        Raises:
+          OSError: it cannot be written, for example because the disk is full.
+        """
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            raise OSError(f"the checkpoint of step {step} cannot be written to {self.folder}: {_first_line(error)}") from error
+
+    def restore(self) -> tuple[int, list[str]]:
+        """Restore the newest readable checkpoint: its step, and the names of newer unreadable ones.
+
+        Raises:
+          ValueError: none can be read.
+        """
+        damaged = []
+        for path in numbered_checkpoints(self.folder):
+            try:
+                self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError, OSError):
+                damaged.append(path.name)
+                continue
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, str(self.folder), max_to_keep=self._manager._max_to_keep, checkpoint_name="step"
+            )
+            return int(path.name.removeprefix("step-")), damaged
+        found = f"none of {', '.join(damaged)} can be read" if damaged else "there is none"
+        raise ValueError(f"There is no checkpoint to go on from in {self.folder}: {found}.")
+
+
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """Prefixes of all checkpoints in a folder, newest first.
+
+    The folder is read rather than the manager's own list, which a kill can leave behind.
+    """
+    prefixes = [path.with_suffix("") for path in folder.glob("step-*.index")]
+    return sorted(prefixes, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

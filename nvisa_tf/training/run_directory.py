@@ -1,0 +1,175 @@
+"""The layout of a run directory, known here and nowhere else.
+
+    RUN/config.toml     the resolved configuration; usable as --config
+    RUN/run.json        format, seed, versions, machine, data set: what the run was made from and with
+    RUN/metrics.csv     a row an evaluation
+    RUN/report.json     the last scores
+    RUN/checkpoints/    for --resume
+    RUN/tensorboard/    event files
+    RUN/plots/          pictures
+    RUN/model.keras     the trained model, to share
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from nvisa_tf.config import RunConfig, options_from_toml
+
+FORMAT = 1
+PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn")
+
+
+class RunDirectory:
+    """One run's files. Make it with `create` or `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.toml"
+        self.info_file = path / "run.json"
+        self.metrics_file = path / "metrics.csv"
+        self.report_file = path / "report.json"
+        self.checkpoints = path / "checkpoints"
+        self.tensorboard = path / "tensorboard"
+        self.plots = path / "plots"
+        self.model_file = path / "model.keras"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str] | None, config: RunConfig, data: dict[str, Any], command: str = "") -> RunDirectory:
+        """Make a new run directory.
+
+        Args:
+          path: where; None: runs/<data set>-<date>-<time>. Made with its parents.
+          config: the resolved configuration.
+          data: what to remember about the data set, plain values.
+          command: the command line.
+
+        Raises:
+          ValueError: something is there already, or it cannot be written.
+        """
+        chosen = Path(path) if path else _free_name(Path("runs"), Path(config.data.dataset).stem)
+        run = cls(chosen)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            if any(run.path.iterdir()):
+                raise ValueError(f"{run.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {run.path}.")
+            for folder in (run.checkpoints, run.tensorboard, run.plots):
+                folder.mkdir()
+            write_atomically(run.config_file, config.to_toml())
+            info = {"format": FORMAT, "seed": config.train.seed, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": command}
+            info.update(machine=_machine(), versions=_versions(), data=data)
+            write_atomically(run.info_file, json.dumps(info, indent=2) + "\n")
+        except OSError as error:
+            raise ValueError(f"The run cannot be written to {run.path} ({error.strerror}); choose another --out.") from error
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """An existing run.
+
+        Raises:
+          ValueError: it is not a run directory, or one of a newer format, or damaged.
+        """
+        run = cls(Path(path))
+        if not run.info_file.is_file() or not run.config_file.is_file():
+            raise ValueError(f"{path} is not a run directory: it has no run.json and config.toml; give a folder that nvisa-tf train wrote.")
+        version = run.info().get("format")
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"{run.info_file} names no format; the run directory is damaged.")
+        if version > FORMAT:
+            raise ValueError(f"{path} has run format {version}, and this nvisa-tf knows formats up to {FORMAT}; upgrade nvisa-tf.")
+        return run
+
+    def info(self) -> dict[str, Any]:
+        """What run.json holds."""
+        try:
+            content = json.loads(self.info_file.read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.info_file} cannot be read ({error}); the run directory is damaged.") from error
+        return content if isinstance(content, dict) else {}
+
+    def config(self) -> RunConfig:
+        """The run's resolved configuration."""
+        try:
+            return RunConfig().replace(options_from_toml(self.config_file.read_text()))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.config_file} cannot be used: {error}") from error
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Replace report.json."""
+        write_atomically(self.report_file, json.dumps(report, indent=2) + "\n")
+
+    def report(self) -> dict[str, Any]:
+        """What report.json holds, or nothing before the first end of training."""
+        return json.loads(self.report_file.read_text()) if self.report_file.is_file() else {}
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.csv, with the header first in a new file."""
+        new = not self.metrics_file.exists()
+        with open(self.metrics_file, "a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def metrics(self) -> list[dict[str, str]]:
+        """The whole rows of metrics.csv; a row that a kill cut short is left out."""
+        if not self.metrics_file.is_file():
+            return []
+        with open(self.metrics_file, newline="") as file:
+            return [row for row in csv.DictReader(line for line in file if line.endswith("\n")) if None not in row.values()]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop rows after `step`; they will be made again, the same, by the resumed run."""
+        rows = [row for row in self.metrics() if int(row["step"]) <= step]
+        if not rows:
+            self.metrics_file.unlink(missing_ok=True)
+            return
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.metrics_file, text.getvalue())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either the old one or the new one, whole, whatever happens."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _free_name(parent: Path, stem: str) -> Path:
+    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (base if i == 1 else f"{base}-{i}" for i in range(1, 10_000))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    return {"system": platform.system(), "processor": platform.machine(), "cpus": os.cpu_count()}
