@@ -1,0 +1,81 @@
+"""nvisa-tf: unsupervised clustering with a Gaussian-mixture VAE (NVISA, Li et al., IJCNN 2020).
+
+Names are loaded on first use, so `import nvisa_tf` does not load TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
+    from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig, preset
+    from nvisa_tf.data import Dataset, Splits, input_scaling, load_dataset, read_array_file
+    from nvisa_tf.evaluation import (
+        ClusteringScores,
+        clustering_accuracy,
+        clustering_scores,
+        confusion_matrix,
+        evaluate_bound,
+    )
+    from nvisa_tf.model import NVISA
+    from nvisa_tf.objectives import VimcoTerms, importance_weighted_bound, vimco
+    from nvisa_tf.run_directory import RunDirectory
+    from nvisa_tf.training import Monitor, Progress, Trainer, TrainingDiverged
+    from nvisa_tf.workflows import load_run
+
+_HOME = {
+    "annealing": ("AnnealedLearningRate", "StdAnnealing"),
+    "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig", "preset"),
+    "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
+    "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound"),
+    "model": ("NVISA",),
+    "objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
+    "run_directory": ("RunDirectory",),
+    "training": ("Monitor", "Progress", "Trainer", "TrainingDiverged"),
+    "workflows": ("load_run",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "NVISA",
+    "AnnealedLearningRate",
+    "ClusteringScores",
+    "DataConfig",
+    "Dataset",
+    "ModelConfig",
+    "Monitor",
+    "Progress",
+    "RunConfig",
+    "RunDirectory",
+    "Splits",
+    "StdAnnealing",
+    "TrainConfig",
+    "Trainer",
+    "TrainingDiverged",
+    "VimcoTerms",
+    "clustering_accuracy",
+    "clustering_scores",
+    "confusion_matrix",
+    "evaluate_bound",
+    "importance_weighted_bound",
+    "input_scaling",
+    "load_dataset",
+    "load_run",
+    "preset",
+    "read_array_file",
+    "vimco",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'nvisa_tf' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nvisa_tf.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -85,11 +85,11 @@ class ClusteringMixin:
             raise ValueError("The input has no examples.")
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ValueError(f"The input has {np.count_nonzero(~np.isfinite(x))} values that are NaN or Inf.")
-        function = self.compiled(method)
+        function = self.traced(method)
         chunks = (x[i : i + batch_size] for i in range(0, len(x), batch_size))
         return np.concatenate([function(tf.cast(chunk, tf.float32)).numpy() for chunk in chunks])
 
-    def compiled(self, method: str) -> Any:
+    def traced(self, method: str) -> Any:
         """The `tf.function` of one of the model's methods, traced once and kept."""
         functions = self.__dict__.setdefault("_functions", {})
         if method not in functions:

@@ -34,7 +34,7 @@ def evaluate_bound(model: Any, x: np.ndarray, n_samples: int = 50, seed: int = 0
     batch = min(len(x), max(1, rows // min(n_samples, 100)))
     samples = min(n_samples, max(1, rows // batch))
 
-    log_weights = model.compiled("raw_log_weights")
+    log_weights = model.traced("raw_log_weights")
     total = 0.0
     for i, start in enumerate(range(0, len(x), batch)):
         examples = tf.convert_to_tensor(np.asarray(x[start : start + batch]).astype(np.float32))

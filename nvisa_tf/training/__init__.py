@@ -1,6 +1,6 @@
-"""Training: the trainer, its batches, checkpoints, TensorBoard, and the run directory."""
+"""Training: the trainer, its batches, checkpoints and TensorBoard."""
 
-from nvisa_tf.training.run_directory import RunDirectory
+from nvisa_tf.training.tensorboard import TensorBoardMonitor
 from nvisa_tf.training.trainer import Monitor, Progress, Trainer, TrainingDiverged, compile_for_training
 
-__all__ = ["Monitor", "Progress", "RunDirectory", "Trainer", "TrainingDiverged", "compile_for_training"]
+__all__ = ["Monitor", "Progress", "TensorBoardMonitor", "Trainer", "TrainingDiverged", "compile_for_training"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class Checkpoints:
     def __init__(self, folder: Path, model: Any, extra: dict[str, tf.Variable], keep: int = 3) -> None:
         self.folder = folder
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, metrics=list(model.trackers.values()), **extra)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step")
+        self._keep = keep
+        self._manager = self._new_manager()
 
     def save(self, step: int) -> None:
         """Write a checkpoint; the ones before stay until it is whole.
@@ -40,19 +42,36 @@ class Checkpoints:
         Raises:
           ValueError: none can be read.
         """
-        damaged = []
-        for path in numbered_checkpoints(self.folder):
-            try:
-                self._checkpoint.restore(str(path)).assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError, OSError):
-                damaged.append(path.name)
-                continue
-            self._manager = tf.train.CheckpointManager(
-                self._checkpoint, str(self.folder), max_to_keep=self._manager._max_to_keep, checkpoint_name="step"
-            )
-            return int(path.name.removeprefix("step-")), damaged
-        found = f"none of {', '.join(damaged)} can be read" if damaged else "there is none"
-        raise ValueError(f"There is no checkpoint to go on from in {self.folder}: {found}.")
+        found = _restore_newest(self.folder, self._checkpoint.restore)
+        # A new manager, so that the ones it deletes are counted from what the folder holds now.
+        self._manager = self._new_manager()
+        return found
+
+    def _new_manager(self) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(self._checkpoint, str(self.folder), max_to_keep=self._keep, checkpoint_name="step")
+
+
+def restore_weights(folder: Path, model: Any) -> int:
+    """Restore only the model's variables from the newest readable checkpoint; gives its step.
+
+    Raises:
+      ValueError: none can be read.
+    """
+    checkpoint = tf.train.Checkpoint(model=model)
+    return _restore_newest(folder, checkpoint.restore)[0]
+
+
+def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, list[str]]:
+    damaged = []
+    for path in numbered_checkpoints(folder):
+        try:
+            restore(str(path)).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, OSError):
+            damaged.append(path.name)
+            continue
+        return int(path.name.removeprefix("step-")), damaged
+    found = f"none of {', '.join(damaged)} can be read" if damaged else "there is none"
+    raise ValueError(f"There is no checkpoint to go on from in {folder}: {found}.")
 
 
 def numbered_checkpoints(folder: Path) -> list[Path]:

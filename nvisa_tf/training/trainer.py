@@ -22,7 +22,7 @@ from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
 from nvisa_tf.model import METRICS, NVISA
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints
-from nvisa_tf.training.run_directory import RunDirectory
+from nvisa_tf.run_directory import RunDirectory
 
 
 class TrainingDiverged(RuntimeError):
@@ -100,8 +100,7 @@ class Trainer:
         run: RunDirectory | None = None,
         monitors: Sequence[Monitor] = (),
     ) -> None:
-        if len(train) < model.config.n_clusters:
-            raise ValueError(f"There are {len(train)} examples for {model.config.n_clusters} clusters; use more examples or fewer clusters.")
+        self.check_size(model, train)
         self.model, self.config, self.run, self.monitors = model, config, run, list(monitors)
         self.test = train if test is None else test
         batch_size = min(config.batch_size, len(train))
@@ -122,6 +121,17 @@ class Trainer:
         self._minutes = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of training, over all starts
         self._checkpoints = Checkpoints(run.checkpoints, model, {"minutes": self._minutes}, config.keep_checkpoints) if run else None
         self._stop_reason = ""
+
+    @staticmethod
+    def check_size(model: NVISA, train: Dataset) -> None:
+        """Raise ValueError where there are fewer examples than clusters."""
+        if len(train) < model.config.n_clusters:
+            raise ValueError(f"There are {len(train)} examples for {model.config.n_clusters} clusters; use more examples or fewer clusters.")
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training, over all starts of the run."""
+        return float(self._minutes.numpy())
 
     @property
     def step(self) -> int:
@@ -153,7 +163,7 @@ class Trainer:
           TrainingDiverged: `max_skipped` steps in a row were not finite; the last checkpoint stays.
           OSError: a file cannot be written; the last checkpoint stays.
         """
-        config, started, minutes_before = self.config, time.monotonic(), float(self._minutes.numpy())
+        config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
         saved_at, last_save, step = -1, started, self.step
         while step < self.total_steps and not self._stop_reason:
@@ -204,7 +214,7 @@ class Trainer:
         probabilities = model.predict_proba(self.test.x)
         clusters = probabilities.argmax(1)
         sizes = cluster_sizes(clusters, model.config.n_clusters) / len(clusters)
-        row: dict[str, Any] = {"epoch": step / self.steps_per_epoch, "step": step, "minutes": float(self._minutes.numpy())}
+        row: dict[str, Any] = {"epoch": step / self.steps_per_epoch, "step": step, "minutes": self.minutes}
         row.update({name: float(model.trackers[name].result()) for name in METRICS})
         row.update(
             eps_x=float(model.eps_x.numpy()),

@@ -1,0 +1,40 @@
+"""nvisa-tf evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from nvisa_tf.cli.files import check_writable
+from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.train import print_report
+from nvisa_tf.run_directory import RunDirectory, write_atomically
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of evaluate."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("--samples", type=int, default=50, metavar="N", help="samples per example for the bound (default 50)")
+    parser.add_argument("--examples", type=int, default=None, metavar="N", help="examples for the bound (default: all held out)")
+    parser.add_argument("--data-dir", default=None, metavar="DIR", help="tensorflow-datasets folder (default: the run's)")
+    parser.add_argument("--output", metavar="FILE", help="write the scores here too, as JSON (default: only print)")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Score a run."""
+    RunDirectory.open(flags.run)
+    for name in ("samples", "examples"):
+        if getattr(flags, name) is not None and getattr(flags, name) < 1:
+            raise ValueError(f"--{name} is {getattr(flags, name)}; it must be at least 1.")
+    output = check_writable(flags.output, (".json",)) if flags.output else None
+    with quiet_import():
+        from nvisa_tf import workflows
+
+        model, config, _ = workflows.load_run(flags.run)
+        splits = workflows.load_splits(config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config)
+    report = workflows.score(model, splits, config, flags.samples, flags.examples)
+    print(f"{flags.run} at step {report['step']}")
+    print_report(report)
+    if output:
+        write_atomically(output, json.dumps(report, indent=2) + "\n")
+    return 0

@@ -1,0 +1,99 @@
+"""nvisa-tf: parse, call, print. TensorFlow is imported only by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from absl import app, logging
+from absl.flags import argparse_flags
+
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+COMMANDS = {
+    "train": "train a model, or go on with a run",
+    "evaluate": "score a run on its held-out data",
+    "predict": "cluster new examples with a run",
+    "sample": "draw samples of a run, a row a cluster",
+    "info": "show what a run is and where it stands",
+}
+
+
+def main() -> None:
+    """The console script."""
+    argv = sys.argv[1:] or ["--help"]
+    app.run(_dispatch, argv=[sys.argv[0], *argv], flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse_flags.ArgumentParser(
+        prog="nvisa-tf",
+        description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA).",
+        epilog="Start with: nvisa-tf train (digits, about a minute), then nvisa-tf train --help.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # Only the named command's module is imported: the others' flags are not needed.
+    named = next((word for word in argv[1:] if word in COMMANDS), None)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        if name == named:
+            importlib.import_module(f"nvisa_tf.cli.{name}").add_flags(command)
+    return parser.parse_args(argv[1:])
+
+
+def _dispatch(flags: argparse.Namespace) -> int:
+    # TensorFlow's threads of log lines are for its developers; ours go through absl.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.use_absl_handler()
+    try:
+        return importlib.import_module(f"nvisa_tf.cli.{flags.command}").run(flags) or 0
+    except (ValueError, FileNotFoundError) as error:
+        return _fail(error, EXIT_BAD_INPUT)
+    except (OSError, RuntimeError) as error:
+        return _fail(error, EXIT_FAILURE)
+    except KeyboardInterrupt:
+        print("\nnvisa-tf: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _fail(error: Exception, code: int) -> int:
+    if logging.level_debug():  # --verbosity=1
+        raise error
+    print(f"nvisa-tf: {error}", file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Hold back what C++ code writes to stderr while TensorFlow loads; show it if that fails.
+
+    Its first lines come before any log level is in force, so no setting silences them.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            buffer.seek(0)
+            sys.stderr.write(buffer.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"nvisa-tf {importlib.metadata.version('nvisa-tf')}")
+        parser.exit()

@@ -1,0 +1,75 @@
+"""nvisa-tf predict."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from nvisa_tf.cli.files import check_writable, write_binary
+from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.data import LOADERS, Dataset, load_dataset, read_array_file
+from nvisa_tf.run_directory import RunDirectory
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of predict."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("--input", required=True, metavar="FILE", help="a .npy or .npz file (key x) of examples, or a data set's name for its test split")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
+    parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
+    parser.add_argument("--embedding", action="store_true", help="write the mean of q(z|y,x) too (default: not)")
+    parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Cluster a file's examples."""
+    RunDirectory.open(flags.run)
+    output = check_writable(flags.output, (".csv", ".npy", ".npz"))
+    data = _read(flags)
+    with quiet_import():
+        from nvisa_tf import workflows
+
+        model, _, _ = workflows.load_run(flags.run)
+    probabilities = model.predict_proba(data.x)
+    clusters = probabilities.argmax(1)
+    columns = {"cluster": clusters, "probability": probabilities.max(1)}
+    if flags.probabilities:
+        columns["q"] = probabilities
+    if flags.embedding:
+        columns["z"] = model.embed(data.x)
+    write_binary(output, {".csv": _csv, ".npy": _npy, ".npz": _npz}[output.suffix](columns))
+    sizes = np.bincount(clusters, minlength=model.config.n_clusters)
+    print(f"{len(clusters)} examples clustered into {output}; cluster sizes: {' '.join(map(str, sizes))}")
+    return 0
+
+
+def _read(flags: argparse.Namespace) -> Dataset:
+    if flags.input in LOADERS and not Path(flags.input).exists():
+        with quiet_import():
+            return load_dataset(flags.input, data_dir=flags.data_dir).test
+    return read_array_file(flags.input)
+
+
+def _csv(columns: dict[str, np.ndarray]):
+    wide = {name: values.reshape(len(values), -1) for name, values in columns.items()}
+    header = [name if values.shape[1] == 1 else f"{name}_{i}" for name, values in wide.items() for i in range(values.shape[1])]
+    formats = [("%d" if name == "cluster" else "%.6g") for name, values in wide.items() for _ in range(values.shape[1])]
+
+    def write(file: IO[bytes]) -> None:
+        np.savetxt(file, np.hstack([*wide.values()]), fmt=formats, delimiter=",", header=",".join(header), comments="")
+
+    return write
+
+
+def _npy(columns: dict[str, np.ndarray]):
+    table = np.zeros(len(columns["cluster"]), [(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
+    for name, values in columns.items():
+        table[name] = values
+    return lambda file: np.save(file, table, allow_pickle=False)
+
+
+def _npz(columns: dict[str, np.ndarray]):
+    return lambda file: np.savez(file, **columns)  # type: ignore[arg-type]

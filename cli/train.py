@@ -1,0 +1,113 @@
+"""nvisa-tf train."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import signal
+import sys
+from typing import Any
+
+from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_import
+from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
+from nvisa_tf.config import PRESETS, RunConfig
+from nvisa_tf.data import Splits, load_dataset
+from nvisa_tf.run_directory import RunDirectory
+
+SMALL = 10_000  # examples under which the automatic preset is "quick"
+CHANGEABLE = {"epochs", "max_minutes", "checkpoint_minutes", "data_dir"}  # by --resume, harmless to exactness
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of train."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--out", metavar="DIR", help="the new run directory (default runs/<data set>-<date>-<time>)")
+    group.add_argument("--resume", metavar="RUN", help="go on with this run, exactly as if it had not stopped (default: a new run)")
+    group.add_argument(
+        "--preset",
+        choices=["auto", *PRESETS],
+        default="auto",
+        help=f"options to start from; auto: quick under {SMALL:,} training examples, else fast (default auto)",
+    )
+    group.add_argument("--config", metavar="FILE", help="a TOML file of any options below; flags win (default: none)")
+    add_config_flags(parser)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Train and report; 0 at the end, 130 after an interrupt."""
+    resumed = RunDirectory.open(flags.resume) if flags.resume else None
+    config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
+    data = config.data
+    with quiet_import():
+        splits = load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
+        if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
+            config = config_from_flags(flags, "quick")
+        from nvisa_tf import workflows
+        from nvisa_tf.cli.progress import ConsoleMonitor
+
+    monitor = ConsoleMonitor()
+    if resumed:
+        trainer = workflows.resume_run(resumed, config, splits, [monitor])
+        print(f"Going on with {resumed.path} from epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs}.")
+    else:
+        trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
+        print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
+        print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})")
+    _stop_on_signals(trainer)
+    try:
+        stopped = trainer.train()
+    finally:
+        monitor.close()
+    _finish(workflows, trainer, config, splits, stopped)
+    return EXIT_INTERRUPTED if stopped.startswith("signal") else 0
+
+
+def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConfig:
+    options = {**file_options(flags.config), **given_options(flags)}
+    wrong = sorted(set(options) - CHANGEABLE)
+    if flags.out or flags.preset != "auto" or wrong:
+        named = wrong[0] if wrong else "out" if flags.out else "preset"
+        raise ValueError(f"--{named.replace('_', '-')} cannot change with --resume, only {', '.join(sorted(CHANGEABLE))} can; start a new run.")
+    # The limit belongs to the start that was given it, not to the run.
+    return resumed.config().replace({"max_minutes": 0.0, **options})
+
+
+def _stop_on_signals(trainer: Any) -> None:
+    """The first Ctrl-C or SIGTERM ends training cleanly; a second Ctrl-C at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        trainer.request_stop(f"signal {signal.Signals(number).name}")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, stopped: str) -> None:
+    path = shlex.quote(str(trainer.run.path))
+    if stopped:
+        print(f"Stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs} ({stopped}); a checkpoint is saved.")
+    if not stopped.startswith("signal"):
+        report = workflows.finish_run(trainer, config, splits)
+        print_report(report)
+        print(f"Run: {path}: model.keras, metrics.csv, plots/samples.png, tensorboard/.")
+    if stopped:
+        print(f"Go on with: nvisa-tf train --resume {path}")
+        return
+    print("Next:")
+    print(f"  nvisa-tf sample {path} --output samples.png")
+    print(f"  nvisa-tf predict {path} --input new.npy --output clusters.csv")
+    print(f"  nvisa-tf evaluate {path} --samples 1000")
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Scores for a person."""
+    if "accuracy" in report:
+        scores = {"accuracy": report["accuracy"], "NMI": report["nmi"], "ARI": report["ari"]}
+        print(", ".join(f"{name} {100 * value:.2f}%" for name, value in scores.items()) + f"   ({report['description']})")
+    else:
+        print(f"No labels, so no accuracy ({report['description']}).")
+    print(f"Held-out bound {report['bound']:.3f} nats with {report['bound_samples']} samples; steps skipped: {report.get('skipped', 0)}.")
+    sizes = report["cluster_sizes"]
+    print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))

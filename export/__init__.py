@@ -1,0 +1,1 @@
+"""Export of trained models; installed as the package nvisa_tf.export."""

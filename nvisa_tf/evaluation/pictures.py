@@ -1,0 +1,109 @@
+"""Pictures: grids of examples as arrays and PNG files, training curves, the confusion matrix."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SMALLEST = 28  # pixels to which the side of a smaller image is blown up, in whole steps
+
+
+def sample_grid(model: Any, columns: int = 10, seed: int = 0, clusters: Sequence[int] | None = None) -> np.ndarray:
+    """Samples of the model, a row a cluster, uint8 [height, width, 1 or 3].
+
+    Args:
+      model: an `nvisa_tf.NVISA`.
+      columns: samples in a row.
+      seed: of the draws.
+      clusters: which; None: all.
+    """
+    chosen = range(model.config.n_clusters) if clusters is None else clusters
+    rows = [model.generate(columns, cluster=k, seed=seed + k) for k in chosen]
+    return _grid(_on_model_scale(model, np.concatenate(rows)), columns)
+
+
+def reconstruction_grid(model: Any, x: np.ndarray) -> np.ndarray:
+    """Examples above their reconstructions, uint8 [height, width, 1 or 3]; x: raw [n, *input_shape]."""
+    both = np.concatenate([np.asarray(x, np.float32), model.reconstruct(x)])
+    return _grid(_on_model_scale(model, both), len(x))
+
+
+def _on_model_scale(model: Any, x: np.ndarray) -> np.ndarray:
+    return np.asarray(model.preprocess(x)).reshape(x.shape)
+
+
+def _grid(x: np.ndarray, columns: int) -> np.ndarray:
+    """Examples [n, *shape] as tiles; values in about [0, 1] are clipped to it, others stretched to it."""
+    low, high = np.percentile(x, [1, 99])
+    if low < -0.5 or high > 1.5:
+        x = (x - low) / ((high - low) or 1.0)
+    if x.ndim == 2:  # a vector becomes a strip
+        x = np.repeat(x[:, None, :], max(1, x.shape[1] // 8), axis=1)
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.shape[-1] not in (1, 3):
+        x = x[..., :1] if x.shape[-1] < 3 else x[..., :3]
+    factor = math.ceil(SMALLEST / max(x.shape[1:3]))
+    x = x.repeat(factor, 1).repeat(factor, 2)
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.25)
+    n, h, w, c = x.shape
+    tiles = x.reshape(n // columns, columns, h, w, c).transpose(0, 2, 1, 3, 4).reshape(n // columns * h, columns * w, c)
+    return np.uint8(np.clip(tiles, 0, 1) * 255 + 0.5)
+
+
+def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Write uint8 [h, w, 1 or 3] as PNG, replacing the file only once it is whole."""
+    from PIL import Image
+
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def save_curves(path: str | os.PathLike[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Draw the bounds, the scores (where labels exist) and eps against the epoch; rows of metrics.csv."""
+    from matplotlib.figure import Figure
+
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows]
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = column("epoch")
+    left.plot(epochs, column("bound"), label="training bound")
+    left.plot(epochs, column("test_bound"), label="held-out bound")
+    left.set(xlabel="epoch", ylabel="nats")
+    left.legend()
+    for name in ("accuracy", "nmi", "ari"):
+        if name in rows[0]:
+            right.plot(epochs, column(name), label=name)
+    right.plot(epochs, column("eps_x"), ":", color="grey", label="eps_x")
+    right.set(xlabel="epoch", ylim=(0, 1.02))
+    right.legend()
+    figure.savefig(path)
+
+
+def save_confusion(path: str | os.PathLike[str], counts: np.ndarray) -> None:
+    """Draw a confusion matrix, classes down and clusters across, the clusters in best-matching order."""
+    from matplotlib.figure import Figure
+    from scipy.optimize import linear_sum_assignment
+
+    matched = linear_sum_assignment(counts, maximize=True)[1].tolist()
+    order = matched + [k for k in range(counts.shape[1]) if k not in matched]
+    shares = counts[:, order] / counts.sum(1, keepdims=True)
+    figure = Figure(figsize=(1.5 + 0.45 * len(order), 1.2 + 0.4 * len(counts)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            axes.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color="white" if share > 0.5 else "black")
+    axes.set(xlabel="cluster, best matching first", ylabel="class", title="% of the class")
+    axes.set_xticks(range(len(order)), order)
+    axes.set_yticks(range(len(counts)))
+    figure.savefig(path)

@@ -1,0 +1,135 @@
+"""Whole jobs over run directories: start or resume a run, finish it, load it, score it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from nvisa_tf.config import RunConfig
+from nvisa_tf.data import Splits, input_scaling, load_dataset
+from nvisa_tf.evaluation import (
+    cluster_sizes,
+    clustering_scores,
+    confusion_matrix,
+    evaluate_bound,
+)
+from nvisa_tf.evaluation.pictures import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
+from nvisa_tf.model import NVISA
+from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer
+from nvisa_tf.training.checkpoints import restore_weights
+
+
+def load_splits(config: RunConfig) -> Splits:
+    """The data of a configuration."""
+    data = config.data
+    return load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
+
+
+def build_model(config: RunConfig, splits: Splits) -> NVISA:
+    """A fresh model for the data, its preprocessing set.
+
+    Raises:
+      ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1].
+    """
+    train = splits.train
+    scale, shift = input_scaling(train, config.data.scaling)
+    if config.model.likelihood == "bernoulli":
+        some = np.asarray(train.x[:10_000], np.float32).reshape(min(len(train), 10_000), -1) * scale + shift
+        if some.min() < -1e-6 or some.max() > 1 + 1e-6:
+            raise ValueError(f"A Bernoulli likelihood needs values in [0, 1], not {some.min():.3g} to {some.max():.3g}; use --scaling minmax.")
+    model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
+    model.set_preprocessing(scale, shift)
+    return model
+
+
+def start_run(config: RunConfig, splits: Splits, out: str | None = None, command: str = "", monitors: Sequence[Monitor] = ()) -> Trainer:
+    """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
+    train, test = splits.train, splits.test
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
+    if not Path(config.data.dataset).exists():
+        data_config = config.data
+    else:  # so that the run can be resumed from another folder
+        data_config = dataclasses.replace(config.data, dataset=str(Path(config.data.dataset).resolve()))
+    config = dataclasses.replace(config, data=data_config)
+    model = build_model(config, splits)
+    about = {"name": train.name, "description": splits.description, "labels": test.y is not None}
+    Trainer.check_size(model, train)
+    run = RunDirectory.create(out, config, about, command)
+    return _trainer(model, config, splits, run, monitors)
+
+
+def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: Sequence[Monitor] = ()) -> Trainer:
+    """A trainer that stands where the run's newest readable checkpoint was."""
+    trainer = _trainer(build_model(config, splits), config, splits, run, monitors)
+    trainer.resume()
+    return trainer
+
+
+def _trainer(model: NVISA, config: RunConfig, splits: Splits, run: RunDirectory, monitors: Sequence[Monitor]) -> Trainer:
+    board = TensorBoardMonitor(run.tensorboard, config, np.asarray(splits.test.x[:10]))
+    return Trainer(model, config.train, splits.train, splits.test, run, [*monitors, board])
+
+
+def score(model: NVISA, splits: Splits, config: RunConfig, n_samples: int, n_examples: int | None = None) -> dict[str, Any]:
+    """Scores of a model on the test data, plain values.
+
+    Args:
+      n_samples: of the importance-weighted bound.
+      n_examples: for the bound, the first so many, None: all; clusters are always of all.
+    """
+    test = splits.test
+    clusters = model.predict_clusters(test.x)
+    sizes = cluster_sizes(clusters, model.config.n_clusters)
+    report: dict[str, Any] = {"step": int(model.step.numpy()), "description": splits.description, "examples": len(test)}
+    if test.y is not None:
+        report.update(clustering_scores(test.y, clusters)._asdict())
+        report["confusion"] = confusion_matrix(test.y, clusters).tolist()
+    report["bound"] = evaluate_bound(model, test.x[:n_examples], n_samples, config.train.seed)
+    report["bound_samples"], report["cluster_sizes"] = n_samples, sizes.tolist()
+    return report
+
+
+def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str, Any]:
+    """Write the model, the report and the pictures of a run whose training ended; gives the report."""
+    model, run = trainer.model, trainer.run
+    assert run is not None
+    temporary = run.model_file.with_name(".model.tmp.keras")
+    model.save(temporary)
+    os.replace(temporary, run.model_file)
+    report = score(model, splits, config, config.train.eval_samples)
+    report["epoch"], report["skipped"] = trainer.step / trainer.steps_per_epoch, int(model.skipped.numpy())
+    report["minutes"] = trainer.minutes
+    run.write_report(report)
+    save_png(run.plots / "samples.png", sample_grid(model))
+    save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
+    if run.metrics():
+        save_curves(run.plots / "curves.png", run.metrics())
+    if "confusion" in report:
+        save_confusion(run.plots / "confusion.png", np.array(report["confusion"]))
+    return report
+
+
+def load_run(path: str | os.PathLike[str]) -> tuple[NVISA, RunConfig, RunDirectory]:
+    """The model of a run: its model.keras, or, before that is written, its newest checkpoint.
+
+    Raises:
+      ValueError: no run directory, or nothing in it that can be loaded.
+    """
+    run = RunDirectory.open(path)
+    config = run.config()
+    if run.model_file.is_file():
+        try:
+            return keras.saving.load_model(run.model_file, compile=False, safe_mode=True), config, run
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"{run.model_file} cannot be loaded ({first}); remove it to use the newest checkpoint.") from error
+    model = NVISA(config.model, seed=config.train.seed)
+    restore_weights(run.checkpoints, model)
+    return model, config, run
