@@ -52,7 +52,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _dispatch(flags: argparse.Namespace) -> int:
     # TensorFlow's threads of log lines are for its developers; ours go through absl.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.use_absl_handler()
+    if logging.get_verbosity() == logging.INFO:
+        logging.set_verbosity(logging.WARNING)
     try:
         return importlib.import_module(f"nvisa_tf.cli.{flags.command}").run(flags) or 0
     except (ValueError, FileNotFoundError) as error:

@@ -150,7 +150,9 @@ class NVISA(ClusteringMixin, keras.Model):
         seed_y, seed_z = tf.unstack(tf.random.split(seed, 2))
         h = self.encoder(x)
         q_y = self.q_y(h)
-        y = q_y.sample(n_samples, seed=seed_y)
+        # From NaN logits the sampler gives K, and an index out of range would end the run instead
+        # of letting the NaN reach the finite check.
+        y = tf.minimum(q_y.sample(n_samples, seed=seed_y), self.config.n_clusters - 1)
         q_z = self.q_z(h, y)
         z = tf.stop_gradient(q_z.sample(seed=seed_z))
         logits, loc, raw_scale = self.prior.parameters()
@@ -262,15 +264,10 @@ class NVISA(ClusteringMixin, keras.Model):
         log_prior = draw.log_p_y + draw.log_p_z
         terms = vimco(tf.stop_gradient(log_prior + log_p_x - log_q), options["baseline"])
         if resampled:
-            # E over m ~ weights of grad log p(x|z_m) is sum_m weights_m grad log p(x|z_m).
-            chosen = tf.random.stateless_categorical(tf.math.log(tf.transpose(terms.weights)), 1, seed_resample)[:, 0]
-            z = tf.gather(tf.transpose(draw.z, [1, 0, 2]), chosen, batch_dims=1)
-            reconstruction = self.p_x(z).log_prob(x)
+            z = tf.gather(tf.transpose(draw.z, [1, 0, 2]), terms.resample(seed_resample), batch_dims=1)
+            objective = terms.surrogate(log_q, log_prior) + self.p_x(z).log_prob(x)
         else:
-            reconstruction = tf.reduce_sum(terms.weights * log_p_x, 0)
-        objective = reconstruction + tf.reduce_sum(
-            (terms.learning_signal - terms.weights) * log_q + terms.weights * log_prior, 0
-        )
+            objective = terms.surrogate(log_q, log_prior + log_p_x)
         l2 = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
         bound = tf.reduce_mean(terms.bound)
         usage = tf.reduce_mean(draw.q_y.probs_parameter(), 0)

@@ -26,6 +26,27 @@ class VimcoTerms(NamedTuple):
     learning_signal: tf.Tensor
     weights: tf.Tensor
 
+    def surrogate(self, log_q: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
+        """[...], nats: a function whose gradient is the estimate of E[L_M]'s; its value means nothing.
+
+        grad log_weights_m = grad log_p_m - grad log_q_m turns the gradient in `vimco` into
+        sum_m (learning_signal_m - weights_m) grad log_q_m + weights_m grad log_p_m.
+
+        Args:
+          log_q: [M, ...], log q(y_m, z_m|x) at fixed samples.
+          log_p: [M, ...], log p(x, y_m, z_m), or those of its terms that are wanted.
+        """
+        return tf.reduce_sum((self.learning_signal - self.weights) * log_q + self.weights * log_p, axis=0)
+
+    def resample(self, seed: tf.Tensor) -> tf.Tensor:
+        """One sample an example, drawn by its weight: indices in [0, M), int64 [B]; weights are [M, B].
+
+        E over m ~ weights of grad log p(x|z_m) is sum_m weights_m grad log p(x|z_m), so its
+        gradient alone is an unbiased stand-in for the weighted sum.
+        """
+        chosen = tf.random.stateless_categorical(tf.math.log(tf.transpose(self.weights)), 1, seed)[:, 0]
+        return tf.minimum(chosen, self.weights.shape[0] - 1)  # NaN weights give M
+
 
 def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     """log 1/M sum_m exp(log_weights[m]) over the first axis, in nats.

@@ -1,0 +1,48 @@
+import pytest
+
+from nvisa_tf import ModelConfig, RunConfig, TrainConfig, preset
+from nvisa_tf.config import PRESETS, options_from_toml
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_round_trip_through_toml(name):
+    config = RunConfig().replace({**preset(name), "input_shape": [28, 28]})
+    assert RunConfig().replace(options_from_toml(config.to_toml())) == config
+    assert config != RunConfig()
+
+
+def test_paper_preset_is_the_papers():
+    train = RunConfig().replace(preset("paper")).train
+    assert (train.epochs, train.n_samples, train.eps_start, train.eps_halving_epochs, train.eps_floor) == (1400, 15, 1.0, 100, 1e-4)
+    assert (train.anneal, train.anneal_mode, train.learning_rate, train.lr_halving_epochs, train.batch_size) == ("both", "step", 1e-3, 300, 128)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: TrainConfig(n_samples=1), "VIMCO needs at least 2"),
+        (lambda: ModelConfig(n_clusters=1), "n_clusters is 1; it must be at least 2"),
+        (lambda: ModelConfig(likelihood="poisson"), "one of gaussian, bernoulli"),
+        (lambda: TrainConfig(learning_rate=float("nan")), "finite"),
+        (lambda: TrainConfig(eps_start=0.1, eps_floor=0.2), "must not be below eps_floor"),
+        (lambda: TrainConfig(seed=2**31), "below"),
+        (lambda: ModelConfig(encoder_units=(500, 0)), "encoder_units is 0"),
+        (lambda: preset("fats"), "did you mean fast"),
+        (lambda: RunConfig().replace({"n_cluster": 3}), "did you mean n_clusters"),
+        (lambda: RunConfig().replace({"epochs": 1.5}), "epochs is 1.5; it must be an int"),
+        (lambda: RunConfig().replace({"epochs": True}), "must be an int"),
+        (lambda: RunConfig().replace({"encoder_units": ["a"]}), "list of integers"),
+        (lambda: options_from_toml("[train]\nn_clusters = 3"), r"belongs in \[model\]"),
+        (lambda: options_from_toml("[trian]\nepochs = 3"), r"no table \[trian\]"),
+        (lambda: options_from_toml("epochs = "), "not valid TOML"),
+    ],
+)
+def test_bad_values_are_one_sentence(make, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_toml_without_tables_and_integer_for_a_float():
+    assert options_from_toml("epochs = 3\nclip_norm = 5") == {"epochs": 3, "clip_norm": 5}
+    assert RunConfig().replace({"clip_norm": 5}).train.clip_norm == 5.0

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+from scipy.special import logsumexp, softmax
+
+from nvisa_tf import distributions as dist
+
+RNG = np.random.default_rng(0)
+LOGITS, LOC, RAW = RNG.normal(size=4), RNG.normal(size=(4, 3)), RNG.normal(size=(4, 3))
+SCALE = np.log1p(np.exp(RAW))
+
+
+def test_prior_z_given_y():
+    z, y = RNG.normal(size=(5, 2, 3)), RNG.integers(0, 4, (5, 2))
+    got = dist.prior_z_given_y(LOC, RAW, y).log_prob(z)
+    np.testing.assert_allclose(got, stats.norm(LOC[y], SCALE[y]).logpdf(z).sum(-1), rtol=1e-10)
+
+
+def test_prior_z_is_the_mixture():
+    z = RNG.normal(size=(7, 3))
+    per_cluster = stats.norm(LOC, SCALE).logpdf(z[:, None]).sum(-1)
+    expected = logsumexp(per_cluster + np.log(softmax(LOGITS)), axis=1)
+    np.testing.assert_allclose(dist.prior_z(LOGITS, LOC, RAW).log_prob(z), expected, rtol=1e-10)
+
+
+def test_prior_z_samples_have_the_mixture_mean():
+    z = dist.prior_z(LOGITS, LOC, RAW).sample(100_000, seed=(1, 2)).numpy()
+    pi = softmax(LOGITS)
+    mean = pi @ LOC
+    sd = np.sqrt(pi @ (SCALE**2 + LOC**2) - mean**2)
+    assert (np.abs(z.mean(0) - mean) < 4 * sd / np.sqrt(100_000)).all()
+
+
+def test_posterior_y():
+    logits = RNG.normal(size=(6, 4))
+    np.testing.assert_allclose(dist.posterior_y(logits).log_prob(np.arange(6) % 4), np.log(softmax(logits, 1))[np.arange(6), np.arange(6) % 4])
+
+
+@pytest.mark.parametrize("make", [dist.posterior_z, dist.gaussian_x])
+def test_annealed_scale(make):
+    x, loc, raw = RNG.normal(size=(3, 2, 5, 6))
+    expected = stats.norm(loc, np.log1p(np.exp(raw)) + 0.25).logpdf(x).sum(-1)
+    np.testing.assert_allclose(make(loc, raw, 0.25).log_prob(x), expected, rtol=1e-10)
+
+
+def test_one_scale_per_dimension_broadcasts():
+    x, loc, raw = RNG.normal(size=(2, 5, 6)), RNG.normal(size=(2, 5, 6)), RNG.normal(size=6)
+    expected = stats.norm(loc, np.log1p(np.exp(raw)) + 0.1).logpdf(x).sum(-1)
+    np.testing.assert_allclose(dist.gaussian_x(loc, raw, 0.1).log_prob(x), expected, rtol=1e-10)
+
+
+def test_bernoulli_scores_grey_values_by_cross_entropy():
+    logits, x = RNG.normal(size=(5, 6)), RNG.uniform(size=(5, 6))
+    p = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(dist.bernoulli_x(tf.constant(logits)).log_prob(x), (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(-1), rtol=1e-9)
