@@ -38,7 +38,7 @@ class LayerFactory:
 
     def mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """Dense layers with leaky ReLU (slope 0.2), built for [..., input_dim]."""
-        layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)]
+        layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)] or [keras.layers.Identity()]
         return keras.Sequential([keras.Input((input_dim,)), *layers], name=name)
 
 

@@ -77,7 +77,7 @@ def read_array_file(path: str) -> Dataset:
         else:
             x = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        if "pickle" in str(error):
+        if "pickle" in str(error) or "Python objects" in str(error):
             reason = "holds pickled objects, which are never loaded" if _is_array_file(path) else "is not a NumPy array file"
             raise ValueError(f"{path} {reason}; save a numeric array with np.save or np.savez.") from error
         if str(error).startswith(str(path)):

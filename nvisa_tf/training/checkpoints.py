@@ -21,7 +21,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, model: Any, extra: dict[str, tf.Variable], keep: int = 3) -> None:
         self.folder = folder
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, metrics=list(model.trackers.values()), **extra)
+        # A Keras metric is not trackable as such; its variables are.
+        running = {name: [v.value for v in tracker.variables] for name, tracker in model.trackers.items()}
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, metrics=running, **extra)
         self._keep = keep
         self._manager = self._new_manager()
 
@@ -58,7 +60,7 @@ def restore_weights(folder: Path, model: Any) -> int:
       ValueError: none can be read.
     """
     checkpoint = tf.train.Checkpoint(model=model)
-    return _restore_newest(folder, checkpoint.restore)[0]
+    return _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())[0]
 
 
 def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, list[str]]:
@@ -66,7 +68,8 @@ def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, l
     for path in numbered_checkpoints(folder):
         try:
             restore(str(path)).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError, OSError):
+        # TensorFlow raises IndexError for a file that ends too soon.
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError, OSError):
             damaged.append(path.name)
             continue
         return int(path.name.removeprefix("step-")), damaged

@@ -1,0 +1,141 @@
+import os
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from nvisa_tf import load_dataset, read_array_file
+from nvisa_tf.data import loaders
+
+
+def test_digits_are_scikit_learns():
+    splits = load_dataset("digits")
+    bunch = load_digits()
+    assert (len(splits.train), len(splits.test), splits.train.shape) == (1437, 360, (8, 8))
+    np.testing.assert_array_equal(np.concatenate([splits.train.x, splits.test.x]), bunch.images)
+    np.testing.assert_array_equal(np.concatenate([splits.train.y, splits.test.y]), bunch.target)
+    assert "1,437" in splits.description
+
+
+def test_split_all_is_everything_twice():
+    splits = load_dataset("digits", split="all")
+    assert len(splits.train) == len(splits.test) == 1797
+    assert "all 1,797" in splits.description
+
+
+@pytest.mark.parametrize(("name", "mean"), [("mnist", 33.3184), ("fashion_mnist", 72.9404)])
+def test_real_tfds_data(name, mean):
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder or not os.path.isdir(os.path.join(folder, name)):
+        pytest.skip(f"TFDS_DATA_DIR names no folder with {name} prepared; nothing is downloaded in tests")
+    splits = load_dataset(name, data_dir=folder)
+    assert (splits.train.x.shape, splits.train.x.dtype, splits.test.x.shape) == ((60000, 28, 28), np.uint8, (10000, 28, 28))
+    assert splits.train.x.mean() == pytest.approx(mean, abs=1e-3)
+    # Same class counts as the originals.
+    counts = np.bincount(splits.train.y)
+    assert counts.tolist() == ([6000] * 10 if "fashion" in name else [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
+
+
+def test_files_with_and_without_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 4)), rng.integers(0, 3, 50)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "xy.npz", x=x, y=y)
+    plain, labelled = load_dataset(str(tmp_path / "x.npy")), load_dataset(str(tmp_path / "xy.npz"), test_fraction=0.2)
+    assert plain.train.y is None
+    assert (len(plain.train), len(plain.test)) == (45, 5)
+    assert (len(labelled.train), len(labelled.test)) == (40, 10)
+    # A partition: nothing lost, nothing in both, labels with their examples.
+    both = np.concatenate([labelled.train.x, labelled.test.x])
+    rows = [int(np.flatnonzero((x == row).all(1))[0]) for row in both]
+    assert sorted(rows) == list(range(50))
+    np.testing.assert_array_equal(np.concatenate([labelled.train.y, labelled.test.y]), y[rows])
+    whole = load_dataset(str(tmp_path / "x.npy"), split="all")
+    np.testing.assert_array_equal(whole.train.x, x)
+
+
+def test_npy_files_are_mapped_not_read(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(24.0).reshape(6, 4))
+    assert isinstance(read_array_file(str(tmp_path / "x.npy")).x, np.memmap)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was loaded",))
+
+
+def make_bad(folder):
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(30, 4))
+    nan = good.copy()
+    nan[17, 2:] = np.nan
+    nan[20, 0] = np.inf
+    np.save(folder / "object.npy", np.array([Bomb()] * 3), allow_pickle=True)
+    np.savez(folder / "object.npz", x=np.array([Bomb()] * 3))
+    (folder / "pickle.npy").write_bytes(pickle.dumps([1, 2, 3]))
+    (folder / "text.npy").write_text("not an array")
+    (folder / "text.npz").write_text("not an archive")
+    (folder / "empty.npz").write_bytes(b"")
+    (folder / "empty.npy").write_bytes(b"")
+    np.save(folder / "whole.npy", good)
+    (folder / "cut.npy").write_bytes((folder / "whole.npy").read_bytes()[:300])
+    np.savez(folder / "nokey.npz", data=good)
+    np.save(folder / "nan.npy", nan)
+    np.save(folder / "rank1.npy", good[0])
+    np.save(folder / "rank5.npy", np.zeros((2, 2, 2, 2, 2)))
+    np.save(folder / "none.npy", good[:0])
+    np.save(folder / "constant.npy", np.ones((30, 4)))
+    np.save(folder / "complex.npy", good + 1j)
+    np.savez(folder / "ylength.npz", x=good, y=np.zeros(29, int))
+    np.savez(folder / "yfloat.npz", x=good, y=np.zeros(30))
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("object.npy", "never loaded"),
+        ("object.npz", "never loaded"),
+        ("pickle.npy", "is not a NumPy array file"),
+        ("text.npy", "is not a NumPy array file"),
+        ("text.npz", "is not a NumPy array file"),
+        ("empty.npz", "cannot be read"),
+        ("empty.npy", "cannot be read"),
+        ("cut.npy", "cannot be read"),
+        ("nokey.npz", "has no array x; it has data"),
+        ("nan.npy", "3 values that are NaN or Inf, the first in example 17"),
+        ("rank1.npy", "1 axes"),
+        ("rank5.npy", "5 axes"),
+        ("none.npy", "is empty"),
+        ("constant.npy", "constant data has no clusters"),
+        ("complex.npy", "type complex128"),
+        ("ylength.npz", r"y has the shape \[29\] but x has 30 examples"),
+        ("yfloat.npz", "labels must be integers"),
+    ],
+)
+def test_bad_files_are_one_sentence(tmp_path, file, words):
+    make_bad(tmp_path)
+    with pytest.raises(ValueError, match=words) as caught:
+        load_dataset(str(tmp_path / file))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_data_set_names_the_near_ones():
+    with pytest.raises(ValueError, match="did you mean fashion_mnist"):
+        load_dataset("fashion-mnist")
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        load_dataset(str(tmp_path / "missing.npz"))
+
+
+def test_not_prepared_and_offline_is_one_sentence(tmp_path, monkeypatch):
+    def unreachable(host):
+        raise OSError(f"{host} cannot be reached")
+
+    monkeypatch.setattr(loaders, "_check_reachable", unreachable)
+    with pytest.raises(FileNotFoundError, match=r"not prepared in .* and could not be downloaded .*; connect .* --data-dir") as caught:
+        load_dataset("mnist", data_dir=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))

@@ -1,0 +1,107 @@
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from nvisa_tf import NVISA, Dataset, Monitor, TrainConfig, Trainer, TrainingDiverged, clustering_accuracy, input_scaling
+
+CONFIG = TrainConfig(epochs=6, batch_size=32, n_samples=3, eps_halving_epochs=2, eval_epochs=2, eval_samples=5, steps_per_call=7)
+
+
+class Log(Monitor):
+    def __init__(self):
+        self.progress, self.rows, self.messages = [], [], []
+
+    def on_progress(self, progress):
+        self.progress.append(progress)
+
+    def on_evaluation(self, row, model):
+        self.rows.append(row)
+
+    def on_message(self, message):
+        self.messages.append(message)
+
+
+@pytest.fixture
+def data(blobs):
+    return Dataset("blobs", *blobs)
+
+
+def test_clusters_the_blobs(tiny_config, data):
+    model = NVISA(tiny_config, seed=0)
+    model.set_preprocessing(*input_scaling(data))
+    config = dataclasses.replace(
+        CONFIG, epochs=120, learning_rate=3e-3, eps_halving_epochs=30, anneal_mode="geometric", eval_epochs=60, n_samples=5, steps_per_call=100
+    )
+    log = Log()
+    assert Trainer(model, config, data, monitors=[log]).train() == ""
+    assert clustering_accuracy(data.y, model.predict_clusters(data.x)) > 0.95
+    assert log.rows[-1]["accuracy"] > 0.95
+    assert log.rows[-1]["bound"] > log.rows[0]["bound"]
+
+
+def test_evaluations_come_on_time_with_every_column(tiny_config, data):
+    log = Log()
+    trainer = Trainer(NVISA(tiny_config), CONFIG, data, monitors=[log])
+    trainer.train()
+    assert trainer.steps_per_epoch == 9
+    assert [row["step"] for row in log.rows] == [18, 36, 54]
+    assert [row["epoch"] for row in log.rows] == [2, 4, 6]
+    row = log.rows[-1]
+    assert {"kl_y", "kl_z", "log_p_x", "ess", "grad_norm", "test_bound", "learning_rate", "used_clusters", "nmi", "ari"} <= set(row)
+    assert row["loss"] == pytest.approx(row["l2"] - row["bound"], abs=1e-4)
+    assert 1 <= row["ess"] <= 3
+    assert row["eps_x"] == pytest.approx(0.25)  # that of the last step, in epoch 5
+    assert [p.step for p in log.progress] == [7, 14, 18, 25, 32, 36, 43, 50, 54]
+
+
+@pytest.mark.parametrize(("anneal", "expected"), [("both", (0.5, 0.5)), ("x", (0.5, 1e-4)), ("z", (1e-4, 0.5)), ("none", (1e-4, 1e-4))])
+def test_either_std_is_annealed_alone(tiny_config, data, anneal, expected):
+    model = NVISA(tiny_config)
+    Trainer(model, dataclasses.replace(CONFIG, epochs=3, eval_epochs=3, anneal=anneal), data).train()
+    assert (float(model.eps_x), float(model.eps_z)) == pytest.approx(expected)
+
+
+def test_without_labels_there_are_no_scores(tiny_config, data):
+    log = Log()
+    Trainer(NVISA(tiny_config), CONFIG, dataclasses.replace(data, y=None), monitors=[log]).train()
+    assert "accuracy" not in log.rows[-1]
+
+
+def test_stops_on_request_and_on_time(tiny_config, data):
+    log = Log()
+    trainer = Trainer(NVISA(tiny_config), CONFIG, data, monitors=[log])
+    log.on_progress = lambda progress: trainer.request_stop("because") if progress.step == 14 else None
+    assert trainer.train() == "because"
+    assert trainer.step == 14
+    slow = Trainer(NVISA(tiny_config), dataclasses.replace(CONFIG, max_minutes=1e-9), data)
+    assert "minutes was reached" in slow.train()
+    assert slow.step == 7
+
+
+def test_diverging_training_ends_with_what_to_try(tiny_config, data):
+    broken = dataclasses.replace(data, x=np.where(np.arange(6) == 2, 1e30, data.x).astype(np.float32))
+    model = NVISA(tiny_config)
+    before = [w.numpy() for w in model.trainable_variables]
+    with pytest.raises(TrainingDiverged, match=r"last 14 steps .* epoch 1\.6, eps 1, learning rate 0\.001; try slower annealing"):
+        Trainer(model, dataclasses.replace(CONFIG, max_skipped=10), broken).train()
+    for a, b in zip(before, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_fewer_examples_than_clusters(tiny_config, data):
+    with pytest.raises(ValueError, match="2 examples for 3 clusters"):
+        Trainer(NVISA(tiny_config), CONFIG, data.take(slice(0, 2)))
+
+
+def test_nothing_to_resume(tiny_config, data):
+    with pytest.raises(ValueError, match="nothing to resume"):
+        Trainer(NVISA(tiny_config), CONFIG, data).resume()
+
+
+def test_unused_time_is_not_slept(tiny_config, data):
+    trainer = Trainer(NVISA(tiny_config), dataclasses.replace(CONFIG, epochs=2), data)
+    started = time.monotonic()
+    trainer.train()
+    assert 0 < trainer.minutes <= (time.monotonic() - started) / 60
