@@ -1,0 +1,218 @@
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nvisa_tf import load_run
+from tests.cli.conftest import TINY
+
+
+def test_the_run_directory_is_complete(finished_run):
+    run = finished_run / "run"
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.toml", "run.json", "metrics.csv", "report.json", "checkpoints", "tensorboard", "plots", "model.keras"}
+    assert {path.name for path in (run / "plots").iterdir()} == {"samples.png", "reconstructions.png", "curves.png", "confusion.png"}
+    info = json.loads((run / "run.json").read_text())
+    assert info["format"] == 1
+    assert info["seed"] == 0
+    assert {"tensorflow", "keras", "nvisa-tf", "python"} <= set(info["versions"])
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["model"]["n_clusters"] == 3
+    assert config["model"]["input_shape"] == [6]
+    report = json.loads((run / "report.json").read_text())
+    assert sum(report["cluster_sizes"]) == 30
+    assert "trained on 270 examples, scored on 30" in report["description"]
+
+
+def test_a_resolved_config_makes_the_same_run(finished_run, cli, tmp_path):
+    code, out, _ = cli("train", "--config", finished_run / "run" / "config.toml", "--out", tmp_path / "again")
+    assert code == 0
+    a, b = ((folder / "metrics.csv").read_text().splitlines() for folder in (finished_run / "run", tmp_path / "again"))
+    without_minutes = [[line.split(",")[:2] + line.split(",")[3:] for line in lines] for lines in (a, b)]
+    assert without_minutes[0] == without_minutes[1]
+    assert "Next:" in out
+
+
+def test_flags_win_over_the_config_file(cli, tmp_path):
+    (tmp_path / "c.toml").write_text("epochs = 2\nseed = 5\n[model]\nn_clusters = 4\n")
+    code, _, err = cli("train", "--config", tmp_path / "c.toml", "--out", tmp_path / "r", "--epochs", 1, "--pipeline", "stream", *TINY)
+    assert code == 0, err
+    config = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
+    assert (config["train"]["epochs"], config["train"]["seed"], config["model"]["n_clusters"]) == (1, 5, 4)
+    assert config["train"]["anneal_mode"] == "geometric"  # the quick preset, as digits are few
+
+
+def test_predict_csv(finished_run, cli, tmp_path):
+    model, _, _ = load_run(finished_run / "run")
+    x = np.load(finished_run / "blobs.npz")["x"]
+    code, out, _ = cli("predict", finished_run / "run", "--input", finished_run / "blobs.npz", "--output", tmp_path / "o.csv", "--probabilities", "--embedding")
+    assert code == 0
+    assert "300 examples" in out
+    lines = (tmp_path / "o.csv").read_text().splitlines()
+    assert lines[0] == "cluster,probability,q_0,q_1,q_2,z_0,z_1"
+    table = np.array([line.split(",") for line in lines[1:]], float)
+    np.testing.assert_array_equal(table[:, 0], model.predict_clusters(x))
+    np.testing.assert_allclose(table[:, 1], model.predict_proba(x).max(1), rtol=1e-5)
+    np.testing.assert_allclose(table[:, 2:5], model.predict_proba(x), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(table[:, 5:], model.embed(x), rtol=1e-5, atol=1e-9)
+
+
+def test_predict_npy_and_npz(finished_run, cli, tmp_path):
+    x = np.load(finished_run / "blobs.npz")["x"]
+    model, _, _ = load_run(finished_run / "run")
+    np.save(tmp_path / "x.npy", x[:7])
+    assert cli("predict", finished_run / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.npy", "--embedding")[0] == 0
+    assert cli("predict", finished_run / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.npz")[0] == 0
+    table = np.load(tmp_path / "o.npy", allow_pickle=False)
+    np.testing.assert_array_equal(table["cluster"], model.predict_clusters(x[:7]))
+    np.testing.assert_allclose(table["z"], model.embed(x[:7]), rtol=1e-6)
+    with np.load(tmp_path / "o.npz", allow_pickle=False) as archive:
+        assert set(archive.files) == {"cluster", "probability"}
+        np.testing.assert_array_equal(archive["cluster"], table["cluster"])
+
+
+def test_evaluate(finished_run, cli, tmp_path):
+    code, out, _ = cli("evaluate", finished_run / "run", "--samples", 300, "--output", tmp_path / "e.json")
+    assert code == 0
+    assert "accuracy" in out
+    scores = json.loads((tmp_path / "e.json").read_text())
+    report = json.loads((finished_run / "run" / "report.json").read_text())
+    for name in ("accuracy", "nmi", "ari", "cluster_sizes", "confusion"):
+        assert scores[name] == report[name]
+    assert scores["bound_samples"] == 300
+    assert scores["bound"] > report["bound"] - 0.1  # more samples, a tighter bound
+
+
+def test_sample(finished_run, cli, tmp_path):
+    code, _, _ = cli("sample", finished_run / "run", "--output", tmp_path / "s.png", "--columns", 4, "--clusters", "2,0")
+    assert code == 0
+    width, height = Image.open(tmp_path / "s.png").size
+    assert width % 4 == 0
+    assert height % 2 == 0
+
+
+def test_info(finished_run, cli):
+    code, out, _ = cli("info", finished_run / "run")
+    assert code == 0
+    for words in ("blobs", "3 clusters", "epoch 20 of 20", "held out", "tensorflow"):
+        assert words in out
+
+
+def test_a_run_without_its_model_file_answers_from_the_checkpoint(finished_run, cli, tmp_path):
+    import shutil
+
+    shutil.copytree(finished_run / "run", tmp_path / "copy")
+    x = np.load(finished_run / "blobs.npz")["x"]
+    expected = load_run(tmp_path / "copy")[0].predict_proba(x)
+    (tmp_path / "copy" / "model.keras").unlink()
+    np.testing.assert_array_equal(load_run(tmp_path / "copy")[0].predict_proba(x), expected)
+    (tmp_path / "copy" / "model.keras").write_bytes(b"PK no")
+    code, _, err = cli("evaluate", tmp_path / "copy")
+    assert code == 2
+    assert "cannot be loaded" in err
+
+
+def test_resume_of_a_finished_run_and_more_epochs(finished_run, cli, tmp_path):
+    import shutil
+
+    shutil.copytree(finished_run / "run", tmp_path / "copy")
+    code, out, _ = cli("train", "--resume", tmp_path / "copy", "--epochs", 30)
+    assert code == 0
+    assert "from epoch 20.0 of 30" in out
+    rows = (tmp_path / "copy" / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["10.0", "20.0", "30.0"]
+
+
+def test_no_labels(cli, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(size=(60, 5, 5)))
+    code, out, _ = cli("train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--epochs", 1, "--likelihood", "bernoulli", *TINY)
+    assert code == 0
+    assert "No labels, so no accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "--dataset", "fashon_mnist"], "did you mean fashion_mnist"),
+        (["train", "--dataset", "missing.npz"], "There is no file"),
+        (["train", "--n-clusters", "1"], "n_clusters is 1; it must be at least 2"),
+        (["train", "--n-samples", "1"], "VIMCO needs at least 2"),
+        (["train", "--n-clusters", "2000", *TINY], "1437 examples for 2000 clusters"),
+        (["train", "--config", "missing.toml"], "cannot be read"),
+        (["train", "--encoder-units", "a"], "not a list of integers"),
+        (["train", "--resume", "."], "is not a run directory"),
+        (["train", "--epoch", "3"], "unrecognized arguments"),
+        (["train", "--likelihood", "poisson"], "invalid choice"),
+        (["train", "--out", "/proc/nowhere"], "cannot be written"),
+        (["evaluate", "nowhere"], "is not a run directory"),
+        (["predict", "nowhere", "--input", "x.npy", "--output", "o.csv"], "is not a run directory"),
+        (["sample", "nowhere"], "is not a run directory"),
+        (["info", "nowhere"], "is not a run directory"),
+        (["trian"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(cli, words, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*words)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()[-1]) > 20
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["predict", "RUN", "--input", "BLOBS", "--output", "o.txt"], "must end in .csv or .npy or .npz"),
+        (["predict", "RUN", "--input", "BLOBS", "--output", "no/folder/o.csv"], "there is no folder"),
+        (["predict", "RUN", "--input", "missing.npy", "--output", "o.csv"], "There is no file"),
+        (["predict", "RUN", "--input", "digits", "--output", "o.csv"], "has the shape [360, 8, 8]; this model takes [n, 6]"),
+        (["evaluate", "RUN", "--samples", "0"], "must be at least 1"),
+        (["sample", "RUN", "--clusters", "7"], "the clusters are 0 to 2"),
+        (["train", "--resume", "RUN", "--n-clusters", "4"], "--n-clusters cannot change with --resume"),
+        (["train", "--resume", "RUN", "--out", "x"], "--out cannot change with --resume"),
+        (["train", "--out", "RUN"], "is not empty, and a run never overwrites anything"),
+    ],
+)
+def test_bad_use_of_a_run(cli, finished_run, words, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = {"RUN": finished_run / "run", "BLOBS": finished_run / "blobs.npz"}
+    code, _, err = cli(*[places.get(word, word) for word in words])
+    assert code == 2
+    assert expected in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
+    import shutil
+
+    for file, content, expected in (
+        ("run.json", '{"format": 2}', "knows formats up to 1; upgrade"),
+        ("run.json", "{", "damaged"),
+        ("run.json", "[]", "names no format"),
+        ("config.toml", "epochs = -1", "must be at least 1"),
+    ):
+        copy = tmp_path / "copy"
+        shutil.copytree(finished_run / "run", copy)
+        (copy / file).write_text(content)
+        for command in (["info", copy], ["train", "--resume", copy]):
+            code, _, err = cli(*command)
+            assert code == 2, (file, command)
+            assert expected in err
+        shutil.rmtree(copy)
+
+
+def test_a_corrupt_checkpoint_is_passed_over_and_said(cli, finished_run, tmp_path, caplog):
+    import shutil
+
+    shutil.copytree(finished_run / "run", tmp_path / "copy")
+    cli("train", "--resume", tmp_path / "copy", "--epochs", 30)
+    newest = max((tmp_path / "copy" / "checkpoints").glob("step-*.data*"), key=lambda path: path.stat().st_mtime)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    code, out, _ = cli("train", "--resume", tmp_path / "copy", "--epochs", 30)
+    assert code == 0
+    assert "from epoch 20.0" in out
+    assert "cannot be read; going on from step 80" in caplog.text
