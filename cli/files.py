@@ -19,7 +19,9 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
     if target.suffix not in endings:
         raise ValueError(f"The output {path} must end in {' or '.join(endings)}.")
     if target.is_dir() or not target.parent.is_dir():
-        raise ValueError(f"The output {path} cannot be written: {'it is a folder' if target.is_dir() else f'there is no folder {target.parent}'}.")
+        raise ValueError(
+            f"The output {path} cannot be written: {'it is a folder' if target.is_dir() else f'there is no folder {target.parent}'}."
+        )
     try:
         with tempfile.TemporaryFile(dir=target.parent):
             pass

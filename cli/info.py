@@ -19,14 +19,17 @@ def run(flags: argparse.Namespace) -> int:
     print(f"run       {directory.path}, made {info['created']} by: {info['command'] or 'the library'}")
     print(f"data      {info['data'].get('name')}: {info['data'].get('description')}")
     model, train = config.model, config.train
-    print(f"model     {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}, {model.likelihood}, {model.posterior} posterior")
-    print(f"training  {train.epochs} epochs, batch {train.batch_size}, M = {train.n_samples}, {train.anneal_mode} annealing, seed {train.seed}")
+    shape = list(model.input_shape)
+    print(f"model     {model.n_clusters} clusters, z of {model.latent_dim}, input {shape}, {model.likelihood}, {model.posterior} posterior")
+    annealing = f"{train.anneal_mode} annealing of {train.anneal}"
+    print(f"training  {train.epochs} epochs, batch {train.batch_size}, M = {train.n_samples}, {annealing}, seed {train.seed}")
     print("versions  " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()))
     if not rows:
         print("progress  no evaluation yet")
         return 0
     last = rows[-1]
+    epoch, minutes, eps = (float(last[name]) for name in ("epoch", "minutes", "eps_x"))
+    print(f"progress  epoch {epoch:g} of {train.epochs} after {minutes:.1f} minutes, eps {eps:.3g}, steps skipped {last['skipped']}")
     scores = "".join(f", {name} {100 * float(last[name]):.2f}%" for name in ("accuracy", "nmi", "ari") if name in last)
-    print(f"progress  epoch {float(last['epoch']):g} of {train.epochs} after {float(last['minutes']):.1f} minutes, eps {float(last['eps_x']):.3g}")
-    print(f"last      bound {float(last['bound']):.2f}, held out {float(last['test_bound']):.2f}{scores}; steps skipped: {last['skipped']}")
+    print(f"last      bound {float(last['bound']):.2f}, held out {float(last['test_bound']):.2f}{scores}")
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-
 from nvisa_tf.cli.files import check_writable, write_binary
 from nvisa_tf.cli.main import quiet_import
+
 from nvisa_tf.data import LOADERS, Dataset, load_dataset, read_array_file
 from nvisa_tf.run_directory import RunDirectory
 
@@ -17,7 +18,9 @@ from nvisa_tf.run_directory import RunDirectory
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of predict."""
     parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument("--input", required=True, metavar="FILE", help="a .npy or .npz file (key x) of examples, or a data set's name for its test split")
+    parser.add_argument(
+        "--input", required=True, metavar="FILE", help="a .npy or .npz file (key x) of examples, or a data set's name for its test split"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
     parser.add_argument("--embedding", action="store_true", help="write the mean of q(z|y,x) too (default: not)")
@@ -53,7 +56,7 @@ def _read(flags: argparse.Namespace) -> Dataset:
     return read_array_file(flags.input)
 
 
-def _csv(columns: dict[str, np.ndarray]):
+def _csv(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
     wide = {name: values.reshape(len(values), -1) for name, values in columns.items()}
     header = [name if values.shape[1] == 1 else f"{name}_{i}" for name, values in wide.items() for i in range(values.shape[1])]
     formats = [("%d" if name == "cluster" else "%.6g") for name, values in wide.items() for _ in range(values.shape[1])]
@@ -64,12 +67,12 @@ def _csv(columns: dict[str, np.ndarray]):
     return write
 
 
-def _npy(columns: dict[str, np.ndarray]):
+def _npy(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
     table = np.zeros(len(columns["cluster"]), [(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
     for name, values in columns.items():
         table[name] = values
     return lambda file: np.save(file, table, allow_pickle=False)
 
 
-def _npz(columns: dict[str, np.ndarray]):
+def _npz(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
     return lambda file: np.savez(file, **columns)  # type: ignore[arg-type]

@@ -36,7 +36,8 @@ class ConsoleMonitor(Monitor):
     def on_evaluation(self, row: dict[str, Any], model: Any) -> None:
         """Say how the evaluation went."""
         now, first = self._progress, self._first
-        assert now is not None and first is not None
+        if now is None or first is None:  # an evaluation comes after steps
+            return
         text = f"epoch {row['epoch']:g}: bound {row['bound']:.2f} (held out {row['test_bound']:.2f}), eps {row['eps_x']:.3g}"
         if "accuracy" in row:
             text += f", accuracy {100 * row['accuracy']:.2f}%"

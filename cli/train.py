@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 import signal
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_import
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
+
 from nvisa_tf.config import PRESETS, RunConfig
 from nvisa_tf.data import Splits, load_dataset
 from nvisa_tf.run_directory import RunDirectory
@@ -43,17 +43,19 @@ def run(flags: argparse.Namespace) -> int:
         splits = load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
         if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
             config = config_from_flags(flags, "quick")
-        from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
 
+        from nvisa_tf import workflows
+
     monitor = ConsoleMonitor()
+    trainer: Any
     if resumed:
         trainer = workflows.resume_run(resumed, config, splits, [monitor])
         print(f"Going on with {resumed.path} from epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs}.")
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
-        print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})")
+        print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})", flush=True)
     _stop_on_signals(trainer)
     try:
         stopped = trainer.train()
@@ -68,7 +70,9 @@ def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConf
     wrong = sorted(set(options) - CHANGEABLE)
     if flags.out or flags.preset != "auto" or wrong:
         named = wrong[0] if wrong else "out" if flags.out else "preset"
-        raise ValueError(f"--{named.replace('_', '-')} cannot change with --resume, only {', '.join(sorted(CHANGEABLE))} can; start a new run.")
+        raise ValueError(
+            f"--{named.replace('_', '-')} cannot change with --resume, only {', '.join(sorted(CHANGEABLE))} can; start a new run."
+        )
     # The limit belongs to the start that was given it, not to the run.
     return resumed.config().replace({"max_minutes": 0.0, **options})
 

@@ -8,48 +8,51 @@ K = n_clusters, d = input_dim.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 tfd = tfp.distributions
+Distribution = Any  # TFP carries no types that mypy can see
 
 
-def prior_y(logits: tf.Tensor) -> tfd.Categorical:
+def prior_y(logits: tf.Tensor) -> Distribution:
     """p(y). logits: [K]."""
     return tfd.Categorical(logits=logits, name="p_y")
 
 
-def prior_z_given_y(loc: tf.Tensor, raw_scale: tf.Tensor, y: tf.Tensor | None = None) -> tfd.Distribution:
+def prior_z_given_y(loc: tf.Tensor, raw_scale: tf.Tensor, y: tf.Tensor | None = None) -> Distribution:
     """p(z|y). loc, raw_scale: [K, D]; y: integers [...]; batch shape [...], or [K] when y is None."""
     if y is not None:
         loc, raw_scale = tf.gather(loc, y), tf.gather(raw_scale, y)
     return _diagonal_normal(loc, tf.nn.softplus(raw_scale), "p_z_given_y")
 
 
-def prior_z(logits: tf.Tensor, loc: tf.Tensor, raw_scale: tf.Tensor) -> tfd.MixtureSameFamily:
+def prior_z(logits: tf.Tensor, loc: tf.Tensor, raw_scale: tf.Tensor) -> Distribution:
     """p(z), the marginal mixture; scalar batch, event [D]."""
     return tfd.MixtureSameFamily(prior_y(logits), prior_z_given_y(loc, raw_scale), name="p_z")
 
 
-def posterior_y(logits: tf.Tensor) -> tfd.Categorical:
+def posterior_y(logits: tf.Tensor) -> Distribution:
     """q(y|x). logits: [B, K]."""
     return tfd.Categorical(logits=logits, name="q_y_given_x")
 
 
-def posterior_z(loc: tf.Tensor, raw_scale: tf.Tensor, eps: tf.Tensor) -> tfd.Distribution:
+def posterior_z(loc: tf.Tensor, raw_scale: tf.Tensor, eps: tf.Tensor) -> Distribution:
     """q(z|y, x), its scale annealed by eps_z. loc, raw_scale: [..., B, D]."""
     return _diagonal_normal(loc, tf.nn.softplus(raw_scale) + eps, "q_z_given_y_x")
 
 
-def gaussian_x(loc: tf.Tensor, raw_scale: tf.Tensor, eps: tf.Tensor) -> tfd.Distribution:
+def gaussian_x(loc: tf.Tensor, raw_scale: tf.Tensor, eps: tf.Tensor) -> Distribution:
     """p(x|z), Gaussian, its scale annealed by eps_x. loc: [..., d]; raw_scale: the same or [d]."""
     return _diagonal_normal(loc, tf.nn.softplus(raw_scale) + eps, "p_x_given_z")
 
 
-def bernoulli_x(logits: tf.Tensor) -> tfd.Distribution:
+def bernoulli_x(logits: tf.Tensor) -> Distribution:
     """p(x|z), Bernoulli, which also scores values between 0 and 1. logits: [..., d]."""
     return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype), 1, name="p_x_given_z")
 
 
-def _diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, name: str) -> tfd.Distribution:
+def _diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, name: str) -> Distribution:
     return tfd.Independent(tfd.Normal(loc, scale), 1, name=name)

@@ -37,6 +37,16 @@ class Particles(NamedTuple):
     log_q_z: tf.Tensor
 
 
+class StepOptions(NamedTuple):
+    """What `NVISA.compile` was given beside the optimizer."""
+
+    n_samples: int
+    baseline: str
+    decoder_gradient: str
+    annealing_x: StdAnnealing
+    annealing_z: StdAnnealing
+
+
 @keras.saving.register_keras_serializable(package="nvisa_tf")
 class NVISA(ClusteringMixin, keras.Model):
     """Unsupervised clustering by a Gaussian-mixture VAE (Li et al., IJCNN 2020).
@@ -76,7 +86,7 @@ class NVISA(ClusteringMixin, keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights; the configuration already fixes every shape."""
-        if self.built:
+        if hasattr(self, "step"):
             return
         config = self.config
         width = config.encoder_units[-1] if config.encoder_units else config.input_dim
@@ -171,7 +181,7 @@ class NVISA(ClusteringMixin, keras.Model):
 
     # Training.
 
-    def compile(  # type: ignore[override]
+    def compile(
         self,
         optimizer: Any = "adam",
         *,
@@ -195,21 +205,22 @@ class NVISA(ClusteringMixin, keras.Model):
           annealing_x, annealing_z: schedules of eps_x and eps_z; None keeps them at 1e-4.
           jit_compile: compile the step with XLA.
           **kwargs: passed to `keras.Model.compile`.
+
+        Raises:
+          ValueError: an unknown decoder_gradient; the first step refuses n_samples < 2 and an
+            unknown baseline.
         """
-        self._compile_options = {
-            "n_samples": n_samples,
-            "baseline": baseline,
-            "decoder_gradient": decoder_gradient,
-            "annealing_x": annealing_x or StdAnnealing.constant(1e-4),
-            "annealing_z": annealing_z or StdAnnealing.constant(1e-4),
-        }
+        if decoder_gradient not in ("all", "resampled"):
+            raise ValueError(f"decoder_gradient is {decoder_gradient!r}; it must be all or resampled.")
+        still = StdAnnealing.constant(1e-4)
+        self._step_options = StepOptions(n_samples, baseline, decoder_gradient, annealing_x or still, annealing_z or still)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
         self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> dict[str, Any]:
         """What `compile` was given, serialized."""
-        options = {k: keras.saving.serialize_keras_object(v) for k, v in self._compile_options.items()}
+        options = {k: keras.saving.serialize_keras_object(v) for k, v in self._step_options._asdict().items()}
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile, **options}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -224,9 +235,9 @@ class NVISA(ClusteringMixin, keras.Model):
         `reset_metrics`.
         """
         x = keras.utils.unpack_x_y_sample_weight(data)[0]
-        options = self._compile_options
-        self.eps_x.assign(options["annealing_x"](self.step))
-        self.eps_z.assign(options["annealing_z"](self.step))
+        options = self._step_options
+        self.eps_x.assign(options.annealing_x(self.step))
+        self.eps_z.assign(options.annealing_z(self.step))
         # Two words, so that step and seed cannot collide.
         seed = tf.cast(tf.stack([tf.convert_to_tensor(self.rng_seed), tf.convert_to_tensor(self.step)]), tf.int32)
         with tf.GradientTape() as tape:
@@ -251,10 +262,10 @@ class NVISA(ClusteringMixin, keras.Model):
 
     def _loss(self, x: tf.Tensor, seed: tf.Tensor, tape: tf.GradientTape) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The surrogate whose gradient is VIMCO's, and what to report; x: [B, d], preprocessed."""
-        options = self._compile_options
+        options = self._step_options
         seed_draw, seed_resample = tf.unstack(tf.random.split(seed, 2))
-        draw = self.sample_particles(x, options["n_samples"], seed_draw)
-        resampled = options["decoder_gradient"] == "resampled"
+        draw = self.sample_particles(x, options.n_samples, seed_draw)
+        resampled = options.decoder_gradient == "resampled"
         if resampled:
             with tape.stop_recording():
                 log_p_x = self.p_x(draw.z).log_prob(x)
@@ -262,7 +273,7 @@ class NVISA(ClusteringMixin, keras.Model):
             log_p_x = self.p_x(draw.z).log_prob(x)
         log_q = draw.log_q_y + draw.log_q_z
         log_prior = draw.log_p_y + draw.log_p_z
-        terms = vimco(tf.stop_gradient(log_prior + log_p_x - log_q), options["baseline"])
+        terms = vimco(tf.stop_gradient(log_prior + log_p_x - log_q), options.baseline)
         if resampled:
             z = tf.gather(tf.transpose(draw.z, [1, 0, 2]), terms.resample(seed_resample), batch_dims=1)
             objective = terms.surrogate(log_q, log_prior) + self.p_x(z).log_prob(x)
@@ -290,7 +301,7 @@ class NVISA(ClusteringMixin, keras.Model):
         # Every batch has its own draws: the metric's count of examples so far goes into the seed.
         seen = tf.cast(self.trackers["bound"].count, tf.int64)
         seed = tf.cast(tf.stack([-1 - tf.convert_to_tensor(self.rng_seed), seen]), tf.int32)
-        bound = importance_weighted_bound(self.log_weights(x, self._compile_options["n_samples"], seed))
+        bound = importance_weighted_bound(self.log_weights(x, self._compile_options.n_samples, seed))
         self.trackers["bound"].update_state(bound)
         self.trackers["loss"].update_state(-bound)
         return {name: self.trackers[name].result() for name in ("loss", "bound")}

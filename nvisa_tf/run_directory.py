@@ -1,13 +1,13 @@
 """The layout of a run directory, known here and nowhere else.
 
-    RUN/config.toml     the resolved configuration; usable as --config
-    RUN/run.json        format, seed, versions, machine, data set: what the run was made from and with
-    RUN/metrics.csv     a row an evaluation
-    RUN/report.json     the last scores
-    RUN/checkpoints/    for --resume
-    RUN/tensorboard/    event files
-    RUN/plots/          pictures
-    RUN/model.keras     the trained model, to share
+RUN/config.toml     the resolved configuration; usable as --config
+RUN/run.json        format, seed, versions, machine, data set: what the run was made from and with
+RUN/metrics.csv     a row an evaluation
+RUN/report.json     the last scores
+RUN/checkpoints/    for --resume
+RUN/tensorboard/    event files
+RUN/plots/          pictures
+RUN/model.keras     the trained model, to share
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class RunDirectory:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             if any(run.path.iterdir()):
-                raise ValueError(f"{run.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {run.path}.")
+                raise ValueError(
+                    f"{run.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {run.path}."
+                )
             for folder in (run.checkpoints, run.tensorboard, run.plots):
                 folder.mkdir()
             write_atomically(run.config_file, config.to_toml())

@@ -43,7 +43,9 @@ def build_model(config: RunConfig, splits: Splits) -> NVISA:
     if config.model.likelihood == "bernoulli":
         some = np.asarray(train.x[:10_000], np.float32).reshape(min(len(train), 10_000), -1) * scale + shift
         if some.min() < -1e-6 or some.max() > 1 + 1e-6:
-            raise ValueError(f"A Bernoulli likelihood needs values in [0, 1], not {some.min():.3g} to {some.max():.3g}; use --scaling minmax.")
+            raise ValueError(
+                f"A Bernoulli likelihood needs values in [0, 1], not {some.min():.3g} to {some.max():.3g}; use --scaling minmax."
+            )
     model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
     model.set_preprocessing(scale, shift)
     return model
@@ -99,7 +101,8 @@ def score(model: NVISA, splits: Splits, config: RunConfig, n_samples: int, n_exa
 def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str, Any]:
     """Write the model, the report and the pictures of a run whose training ended; gives the report."""
     model, run = trainer.model, trainer.run
-    assert run is not None
+    if run is None:
+        raise ValueError("The trainer has no run directory to finish.")
     temporary = run.model_file.with_name(".model.tmp.keras")
     model.save(temporary)
     os.replace(temporary, run.model_file)

@@ -14,7 +14,13 @@ def test_presets_are_valid_and_round_trip_through_toml(name):
 def test_paper_preset_is_the_papers():
     train = RunConfig().replace(preset("paper")).train
     assert (train.epochs, train.n_samples, train.eps_start, train.eps_halving_epochs, train.eps_floor) == (1400, 15, 1.0, 100, 1e-4)
-    assert (train.anneal, train.anneal_mode, train.learning_rate, train.lr_halving_epochs, train.batch_size) == ("both", "step", 1e-3, 300, 128)
+    assert (train.anneal, train.anneal_mode, train.learning_rate, train.lr_halving_epochs, train.batch_size) == (
+        "both",
+        "step",
+        1e-3,
+        300,
+        128,
+    )
 
 
 @pytest.mark.parametrize(

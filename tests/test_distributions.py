@@ -34,7 +34,9 @@ def test_prior_z_samples_have_the_mixture_mean():
 
 def test_posterior_y():
     logits = RNG.normal(size=(6, 4))
-    np.testing.assert_allclose(dist.posterior_y(logits).log_prob(np.arange(6) % 4), np.log(softmax(logits, 1))[np.arange(6), np.arange(6) % 4])
+    np.testing.assert_allclose(
+        dist.posterior_y(logits).log_prob(np.arange(6) % 4), np.log(softmax(logits, 1))[np.arange(6), np.arange(6) % 4]
+    )
 
 
 @pytest.mark.parametrize("make", [dist.posterior_z, dist.gaussian_x])
@@ -53,4 +55,6 @@ def test_one_scale_per_dimension_broadcasts():
 def test_bernoulli_scores_grey_values_by_cross_entropy():
     logits, x = RNG.normal(size=(5, 6)), RNG.uniform(size=(5, 6))
     p = 1 / (1 + np.exp(-logits))
-    np.testing.assert_allclose(dist.bernoulli_x(tf.constant(logits)).log_prob(x), (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(-1), rtol=1e-9)
+    np.testing.assert_allclose(
+        dist.bernoulli_x(tf.constant(logits)).log_prob(x), (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(-1), rtol=1e-9
+    )

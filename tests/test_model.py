@@ -36,7 +36,9 @@ def log_weights_in_numpy(model, x, draw):
     if config.posterior == "full":
         hidden = hidden + model.latent_head.cluster.kernel.numpy()[y]
     hidden = leaky(hidden)
-    q_z = stats.norm(layer(model.latent_head.loc, hidden), softplus(layer(model.latent_head.raw_scale, hidden)) + float(model.eps_z.numpy()))
+    q_z = stats.norm(
+        layer(model.latent_head.loc, hidden), softplus(layer(model.latent_head.raw_scale, hidden)) + float(model.eps_z.numpy())
+    )
     logits, loc, raw = (w.numpy().astype(np.float64) for w in (model.prior.logits, model.prior.loc, model.prior.raw_scale))
     log_p = log_softmax(logits)[y] + stats.norm(loc[y], softplus(raw[y])).logpdf(z).sum(-1)
     out = leaky(layer(model.decoder.trunk.layers[0], z))
@@ -100,7 +102,9 @@ def test_step_gradient_is_the_finite_difference_of_the_enumerated_bound():
     densities being equal, the weights; so L_M depends on y only, and the mean over all (y_1, y_2)
     is exact for the cluster head.
     """
-    config = ModelConfig(input_shape=(2,), n_clusters=2, latent_dim=1, encoder_units=(3,), posterior_units=2, decoder_units=(2,), learn_prior_weights=True)
+    config = ModelConfig(
+        input_shape=(2,), n_clusters=2, latent_dim=1, encoder_units=(3,), posterior_units=2, decoder_units=(2,), learn_prior_weights=True
+    )
     x = np.array([[0.4, -1.0]], np.float32)
 
     def expected_bound(head_bias, logits):
@@ -134,9 +138,7 @@ def test_step_gradient_is_the_finite_difference_of_the_enumerated_bound():
 
 def test_resampled_decoder_gradient_is_unbiased_for_the_decoder_and_exact_elsewhere(tiny_config):
     x = np.repeat(RNG.normal(size=(2, 6)).astype(np.float32), 20_000, 0)
-    whole, resampled = (
-        gradients(shaken(NVISA(tiny_config)), x, n_samples=4, decoder_gradient=kind) for kind in ("all", "resampled")
-    )
+    whole, resampled = (gradients(shaken(NVISA(tiny_config)), x, n_samples=4, decoder_gradient=kind) for kind in ("all", "resampled"))
     names = [w.path for w in NVISA(tiny_config).trainable_variables]
     for name, a, b in zip(names, whole, resampled, strict=True):
         tolerance = 0.03 * (1 + np.abs(a).max()) if "decoder" in name else 1e-6 * (1 + np.abs(a).max())

@@ -39,7 +39,8 @@ def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "t
         train, test = _file(config)
     else:
         raise ValueError(
-            f"There is no data set {dataset!r}{near(dataset, LOADERS)}; the names are {', '.join(LOADERS)}, and a file is a path to .npy or .npz."
+            f"There is no data set {dataset!r}{near(dataset, LOADERS)}; the names are {', '.join(LOADERS)}, "
+            "and a file is a path to .npy or .npz."
         )
     if split == "all":
         if test is not train:
@@ -71,9 +72,11 @@ def read_array_file(path: str) -> Dataset:
         if str(path).endswith(".npz"):
             with np.load(path, allow_pickle=False) as archive:
                 if "x" not in archive:
-                    raise ValueError(f"{path} has no array x; it has {', '.join(archive.files) or 'none'}. Save it with np.savez(path, x=...).")
+                    raise ValueError(
+                        f"{path} has no array x; it has {', '.join(archive.files) or 'none'}. Save it with np.savez(path, x=...)."
+                    )
                 x = archive["x"]
-                y = archive["y"] if "y" in archive else None
+                y = archive.get("y")
         else:
             x = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:

@@ -53,7 +53,7 @@ def _grid(x: np.ndarray, columns: int) -> np.ndarray:
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.25)
     n, h, w, c = x.shape
     tiles = x.reshape(n // columns, columns, h, w, c).transpose(0, 2, 1, 3, 4).reshape(n // columns * h, columns * w, c)
-    return np.uint8(np.clip(tiles, 0, 1) * 255 + 0.5)
+    return (np.clip(tiles, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:

@@ -80,7 +80,8 @@ def vimco(log_weights: tf.Tensor, baseline: str = "geometric") -> VimcoTerms:
     n_samples = log_weights.shape[0]
     if n_samples is None or n_samples < 2:
         raise ValueError(
-            f"VIMCO got {n_samples} sample(s); it needs a static number of at least 2, because a sample's baseline is the mean of the others."
+            f"VIMCO got {n_samples} sample(s); it needs a static number of at least 2, "
+            "because a sample's baseline is the mean of the others."
         )
     log_weights = tf.stop_gradient(log_weights)
     dtype = log_weights.dtype

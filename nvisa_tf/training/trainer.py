@@ -20,9 +20,9 @@ from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
 from nvisa_tf.model import METRICS, NVISA
+from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints
-from nvisa_tf.run_directory import RunDirectory
 
 
 class TrainingDiverged(RuntimeError):
@@ -126,7 +126,9 @@ class Trainer:
     def check_size(model: NVISA, train: Dataset) -> None:
         """Raise ValueError where there are fewer examples than clusters."""
         if len(train) < model.config.n_clusters:
-            raise ValueError(f"There are {len(train)} examples for {model.config.n_clusters} clusters; use more examples or fewer clusters.")
+            raise ValueError(
+                f"There are {len(train)} examples for {model.config.n_clusters} clusters; use more examples or fewer clusters."
+            )
 
     @property
     def minutes(self) -> float:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import tomllib
 
 import numpy as np
@@ -6,7 +7,40 @@ import pytest
 from PIL import Image
 
 from nvisa_tf import load_run
-from tests.cli.conftest import TINY
+from nvisa_tf.cli import main
+
+
+TINY = [
+    "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2", "--n-samples", "3",
+    "--eval-samples", "5", "--eval-examples", "50", "--batch-size", "64",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A short run on blobs of vectors with labels, made once."""
+    folder = tmp_path_factory.mktemp("run")
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 100)
+    x = (rng.normal(0, 4, (3, 6))[y] + rng.normal(0, 0.3, (300, 6))).astype(np.float32)
+    np.savez(folder / "blobs.npz", x=x, y=y)
+    words = [
+        "train",
+        "--dataset",
+        folder / "blobs.npz",
+        "--out",
+        folder / "run",
+        "--n-clusters",
+        3,
+        "--epochs",
+        20,
+        "--eval-epochs",
+        10,
+        *TINY,
+    ]
+    argv = ["nvisa-tf", *map(str, words)]
+    assert main._dispatch(main._parse(argv)) == 0
+    return folder
 
 
 def test_the_run_directory_is_complete(finished_run):
@@ -47,7 +81,16 @@ def test_flags_win_over_the_config_file(cli, tmp_path):
 def test_predict_csv(finished_run, cli, tmp_path):
     model, _, _ = load_run(finished_run / "run")
     x = np.load(finished_run / "blobs.npz")["x"]
-    code, out, _ = cli("predict", finished_run / "run", "--input", finished_run / "blobs.npz", "--output", tmp_path / "o.csv", "--probabilities", "--embedding")
+    code, out, _ = cli(
+        "predict",
+        finished_run / "run",
+        "--input",
+        finished_run / "blobs.npz",
+        "--output",
+        tmp_path / "o.csv",
+        "--probabilities",
+        "--embedding",
+    )
     assert code == 0
     assert "300 examples" in out
     lines = (tmp_path / "o.csv").read_text().splitlines()
@@ -101,8 +144,6 @@ def test_info(finished_run, cli):
 
 
 def test_a_run_without_its_model_file_answers_from_the_checkpoint(finished_run, cli, tmp_path):
-    import shutil
-
     shutil.copytree(finished_run / "run", tmp_path / "copy")
     x = np.load(finished_run / "blobs.npz")["x"]
     expected = load_run(tmp_path / "copy")[0].predict_proba(x)
@@ -115,8 +156,6 @@ def test_a_run_without_its_model_file_answers_from_the_checkpoint(finished_run, 
 
 
 def test_resume_of_a_finished_run_and_more_epochs(finished_run, cli, tmp_path):
-    import shutil
-
     shutil.copytree(finished_run / "run", tmp_path / "copy")
     code, out, _ = cli("train", "--resume", tmp_path / "copy", "--epochs", 30)
     assert code == 0
@@ -187,8 +226,6 @@ def test_bad_use_of_a_run(cli, finished_run, words, expected, tmp_path, monkeypa
 
 
 def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
-    import shutil
-
     for file, content, expected in (
         ("run.json", '{"format": 2}', "knows formats up to 1; upgrade"),
         ("run.json", "{", "damaged"),
@@ -206,8 +243,6 @@ def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
 
 
 def test_a_corrupt_checkpoint_is_passed_over_and_said(cli, finished_run, tmp_path, caplog):
-    import shutil
-
     shutil.copytree(finished_run / "run", tmp_path / "copy")
     cli("train", "--resume", tmp_path / "copy", "--epochs", 30)
     newest = max((tmp_path / "copy" / "checkpoints").glob("step-*.data*"), key=lambda path: path.stat().st_mtime)

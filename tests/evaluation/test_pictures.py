@@ -10,7 +10,9 @@ def model_for(shape):
     return NVISA(ModelConfig(input_shape=shape, n_clusters=3, latent_dim=2, encoder_units=(8,), posterior_units=8, decoder_units=(8,)))
 
 
-@pytest.mark.parametrize(("shape", "channels"), [((8, 8), 1), ((28, 28), 1), ((10, 10, 3), 3), ((10, 10, 2), 1), ((10, 10, 5), 3), ((20,), 1)])
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((8, 8), 1), ((28, 28), 1), ((10, 10, 3), 3), ((10, 10, 2), 1), ((10, 10, 5), 3), ((20,), 1)]
+)
 def test_grid_is_a_row_a_cluster(shape, channels, tmp_path):
     model = model_for(shape)
     grid = sample_grid(model, columns=4)

@@ -20,7 +20,7 @@ MAIN = "from nvisa_tf.cli.main import main; main()"
 
 def start(*words, **kwargs):
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
+        [sys.executable, "-P", "-c", MAIN, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
     )
 
 
@@ -93,7 +93,7 @@ def test_killed_at_several_points_and_during_a_checkpoint(tmp_path, straight):
     # Killed while a checkpoint is being written: seen half-written afterwards, or tried again.
     for _ in range(5):
         process = start("train", "--resume", run)
-        wait_for(lambda: checkpoint_names(run) - first, process, pause=0.002)
+        wait_for(lambda known=first: checkpoint_names(run) - known, process, pause=0.002)
         wait_for(lambda: half_written(run / "checkpoints"), process)
         kill(process)
         if half_written(run / "checkpoints"):

@@ -32,7 +32,14 @@ def test_clusters_the_blobs(tiny_config, data):
     model = NVISA(tiny_config, seed=0)
     model.set_preprocessing(*input_scaling(data))
     config = dataclasses.replace(
-        CONFIG, epochs=120, learning_rate=3e-3, eps_halving_epochs=30, anneal_mode="geometric", eval_epochs=60, n_samples=5, steps_per_call=100
+        CONFIG,
+        epochs=120,
+        learning_rate=3e-3,
+        eps_halving_epochs=30,
+        anneal_mode="geometric",
+        eval_epochs=60,
+        n_samples=5,
+        steps_per_call=100,
     )
     log = Log()
     assert Trainer(model, config, data, monitors=[log]).train() == ""

@@ -1,0 +1,63 @@
+"""cli/ and export/ stand at the top of the repository and must land inside nvisa_tf, by wheel and by editable install."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROBE = "import nvisa_tf, nvisa_tf.cli, nvisa_tf.export; print(nvisa_tf.cli.__file__, nvisa_tf.export.__file__, nvisa_tf.__file__)"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A copy of the sources, so that building leaves nothing behind here."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in ("nvisa_tf", "cli", "export"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+def build(source, hook, out):
+    code = f"import sys; from setuptools import build_meta; print(build_meta.{hook}(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(out)], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out / done.stdout.splitlines()[-1]
+
+
+def probe(site, cwd):
+    # -S leaves out every other site-packages, so only what the wheel brought can be found.
+    code = f"import importlib.util as u, site; site.addsitedir({str(site)!r}); {PROBE}; assert not u.find_spec('cli') and not u.find_spec('export')"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.split(), done.stderr
+
+
+def test_wheel(source, tmp_path):
+    wheel = build(source, "build_wheel", tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert {name.split("/")[0] for name in names} == {"nvisa_tf", wheel.name.split("-py3")[0] + ".dist-info"}
+    assert "nvisa_tf/py.typed" in names
+    assert "nvisa_tf/cli/main.py" in names
+    shipped = {name for name in names if name.startswith("nvisa_tf/") and name.endswith(".py")}
+    expected = {str(path.relative_to(ROOT)) for path in (ROOT / "nvisa_tf").rglob("*.py")}
+    expected |= {f"nvisa_tf/{path.relative_to(ROOT)}" for folder in ("cli", "export") for path in (ROOT / folder).rglob("*.py")}
+    assert shipped == expected
+    code, out, err = probe(tmp_path / "site", tmp_path)
+    assert code == 0, err
+    assert all(str(tmp_path / "site" / "nvisa_tf") in path for path in out)
+
+
+def test_editable(source, tmp_path):
+    wheel = build(source, "build_editable", tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code, out, err = probe(tmp_path / "site", tmp_path)
+    assert code == 0, err
+    assert out == [str(source / "cli" / "__init__.py"), str(source / "export" / "__init__.py"), str(source / "nvisa_tf" / "__init__.py")]
