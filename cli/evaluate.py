@@ -8,7 +8,6 @@ import json
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_import
 from nvisa_tf.cli.train import print_report
-
 from nvisa_tf.run_directory import RunDirectory, write_atomically
 
 

@@ -60,6 +60,11 @@ def _dispatch(flags: argparse.Namespace) -> int:
         return _fail(error, EXIT_BAD_INPUT)
     except (OSError, RuntimeError) as error:
         return _fail(error, EXIT_FAILURE)
+    except Exception as error:
+        # TensorFlow's own errors (a full disk, no memory) have no base class outside TensorFlow.
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        return _fail(RuntimeError(str(error).splitlines()[0]), EXIT_FAILURE)
     except KeyboardInterrupt:
         print("\nnvisa-tf: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

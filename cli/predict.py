@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+
 from nvisa_tf.cli.files import check_writable, write_binary
 from nvisa_tf.cli.main import quiet_import
-
 from nvisa_tf.data import LOADERS, Dataset, load_dataset, read_array_file
 from nvisa_tf.run_directory import RunDirectory
 

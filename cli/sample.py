@@ -7,7 +7,6 @@ import argparse
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_import
 from nvisa_tf.cli.options import integers
-
 from nvisa_tf.run_directory import RunDirectory
 
 

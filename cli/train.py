@@ -10,7 +10,6 @@ from typing import Any
 
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_import
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
-
 from nvisa_tf.config import PRESETS, RunConfig
 from nvisa_tf.data import Splits, load_dataset
 from nvisa_tf.run_directory import RunDirectory
@@ -43,10 +42,13 @@ def run(flags: argparse.Namespace) -> int:
         splits = load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
         if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
             config = config_from_flags(flags, "quick")
-        from nvisa_tf.cli.progress import ConsoleMonitor
+        import tensorflow as tf
 
         from nvisa_tf import workflows
+        from nvisa_tf.cli.progress import ConsoleMonitor
 
+    if tf.config.list_physical_devices("GPU"):  # CPU kernels repeat bit for bit as they are
+        tf.config.experimental.enable_op_determinism()
     monitor = ConsoleMonitor()
     trainer: Any
     if resumed:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+NOT_AT_THE_TOP = "import importlib.util as u; assert not u.find_spec('cli') and not u.find_spec('export')"
 PROBE = "import nvisa_tf, nvisa_tf.cli, nvisa_tf.export; print(nvisa_tf.cli.__file__, nvisa_tf.export.__file__, nvisa_tf.__file__)"
 
 
@@ -32,7 +33,7 @@ def build(source, hook, out):
 
 def probe(site, cwd):
     # -S leaves out every other site-packages, so only what the wheel brought can be found.
-    code = f"import importlib.util as u, site; site.addsitedir({str(site)!r}); {PROBE}; assert not u.find_spec('cli') and not u.find_spec('export')"
+    code = f"import site; site.addsitedir({str(site)!r}); {PROBE}; {NOT_AT_THE_TOP}"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.split(), done.stderr
 

@@ -9,7 +9,6 @@ from PIL import Image
 from nvisa_tf import load_run
 from nvisa_tf.cli import main
 
-
 TINY = [
     "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2", "--n-samples", "3",
     "--eval-samples", "5", "--eval-examples", "50", "--batch-size", "64",
