@@ -114,6 +114,6 @@ def print_report(report: dict[str, Any]) -> None:
         print(", ".join(f"{name} {100 * value:.2f}%" for name, value in scores.items()) + f"   ({report['description']})")
     else:
         print(f"No labels, so no accuracy ({report['description']}).")
-    print(f"Held-out bound {report['bound']:.3f} nats with {report['bound_samples']} samples; steps skipped: {report.get('skipped', 0)}.")
+    print(f"Held-out bound {report['bound']:.3f} nats with {report['bound_samples']} samples; steps skipped: {report['skipped']}.")
     sizes = report["cluster_sizes"]
     print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))

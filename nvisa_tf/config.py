@@ -44,7 +44,7 @@ class DataConfig:
     test_fraction: float = _option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
     scaling: str = _option(
         "auto",
-        "input scaling; auto: integers by their maximum, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
+        "input scaling; auto: bytes by 255, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
         ("auto", "none", "minmax", "standardize"),
     )
 
@@ -73,6 +73,7 @@ class ModelConfig:
     )
     posterior: str = _option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
     learn_prior_weights: bool = _option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
+    hold_scales: bool = _option(False, "stop pushing a standard deviation down once it is negligible beside eps")
     l2: float = _option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class TrainConfig:
     eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
     eps_halving_epochs: float = _option(100.0, "epochs in which eps halves", minimum=1e-9)
     eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
-    seed: int = _option(0, "seed of the weights and of every draw", minimum=0)
+    seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
     eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)
     eval_samples: int = _option(50, "samples per example for the bound", minimum=1)
@@ -129,6 +130,8 @@ class TrainConfig:
                 f"n_samples is {self.n_samples}; VIMCO needs at least 2 samples because each sample's baseline is the mean of the others."
             )
         _check_fields(self)
+        if self.eps_start == 0:
+            raise ValueError("eps_start is 0; it must be above 0 (use anneal none to switch annealing off).")
         if self.eps_start < self.eps_floor:
             raise ValueError(f"eps_start is {self.eps_start}; it must not be below eps_floor, {self.eps_floor}.")
         if self.seed >= 2**31:

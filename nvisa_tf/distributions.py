@@ -54,5 +54,26 @@ def bernoulli_x(logits: tf.Tensor) -> Distribution:
     return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype), 1, name="p_x_given_z")
 
 
+@tf.custom_gradient
+def hold_negligible(raw_scale: tf.Tensor, eps: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """raw_scale itself, but a loss cannot push it lower once softplus(raw_scale) < eps / 10.
+
+    While eps is larger than the best standard deviation, every gradient points down, and under
+    Adam, whose steps do not shrink with the gradient, raw_scale drifts to -15 and below. When eps
+    has fallen and the way back would be wanted, it takes tens of epochs, in which sigma is stuck at
+    eps and the likelihood collapses. A scale that is held changes sigma by less than a tenth.
+
+    Args:
+      raw_scale: [...].
+      eps: scalar.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        held = (tf.nn.softplus(raw_scale) < 0.1 * eps) & (upstream > 0)
+        return tf.where(held, tf.zeros_like(upstream), upstream), tf.zeros_like(eps)
+
+    return tf.identity(raw_scale), gradient
+
+
 def _diagonal_normal(loc: tf.Tensor, scale: tf.Tensor, name: str) -> Distribution:
     return tfd.Independent(tfd.Normal(loc, scale), 1, name=name)

@@ -128,14 +128,19 @@ class NVISA(ClusteringMixin, keras.Model):
     def q_z(self, h: tf.Tensor, y: tf.Tensor) -> Any:
         """q(z|y, x). y: integers [..., B]; batch shape [..., B]."""
         loc, raw_scale = self.latent_head(h, tf.one_hot(y, self.config.n_clusters))
-        return dist.posterior_z(loc, raw_scale, tf.convert_to_tensor(self.eps_z))
+        eps = tf.convert_to_tensor(self.eps_z)
+        return dist.posterior_z(loc, self._held(raw_scale, eps), eps)
 
     def p_x(self, z: tf.Tensor) -> Any:
         """p(x|z) on the model's scale. z: [..., D]; batch shape [...]."""
         loc, raw_scale = self.decoder(z)
         if self.config.likelihood == "bernoulli":
             return dist.bernoulli_x(loc)
-        return dist.gaussian_x(loc, raw_scale, tf.convert_to_tensor(self.eps_x))
+        eps = tf.convert_to_tensor(self.eps_x)
+        return dist.gaussian_x(loc, self._held(raw_scale, eps), eps)
+
+    def _held(self, raw_scale: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+        return dist.hold_negligible(raw_scale, eps) if self.config.hold_scales else raw_scale
 
     def p_y(self) -> Any:
         """p(y)."""
@@ -218,8 +223,10 @@ class NVISA(ClusteringMixin, keras.Model):
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
         self.optimizer.build(self.trainable_variables)
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """What `compile` was given, serialized."""
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, serialized; None before that."""
+        if not self.compiled:
+            return None
         options = {k: keras.saving.serialize_keras_object(v) for k, v in self._step_options._asdict().items()}
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile, **options}
 
@@ -244,6 +251,8 @@ class NVISA(ClusteringMixin, keras.Model):
             loss, values = self._loss(self.preprocess(x), seed, tape)
         variables = self.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])
+        # tf.gather gives one slice a row; Adam and the norm would take squares of slices, not of their sums.
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
         values["grad_norm"] = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(values["grad_norm"])
 
@@ -301,7 +310,7 @@ class NVISA(ClusteringMixin, keras.Model):
         # Every batch has its own draws: the metric's count of examples so far goes into the seed.
         seen = tf.cast(self.trackers["bound"].count, tf.int64)
         seed = tf.cast(tf.stack([-1 - tf.convert_to_tensor(self.rng_seed), seen]), tf.int32)
-        bound = importance_weighted_bound(self.log_weights(x, self._compile_options.n_samples, seed))
+        bound = importance_weighted_bound(self.log_weights(x, self._step_options.n_samples, seed))
         self.trackers["bound"].update_state(bound)
         self.trackers["loss"].update_state(-bound)
         return {name: self.trackers[name].result() for name in ("loss", "bound")}

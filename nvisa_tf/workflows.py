@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 
 from nvisa_tf.config import RunConfig
-from nvisa_tf.data import Splits, input_scaling, load_dataset
+from nvisa_tf.data import LOADERS, Splits, input_scaling, load_dataset
 from nvisa_tf.evaluation import (
     cluster_sizes,
     clustering_scores,
@@ -55,11 +56,12 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
     train, test = splits.train, splits.test
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
-    if not Path(config.data.dataset).exists():
-        data_config = config.data
-    else:  # so that the run can be resumed from another folder
-        data_config = dataclasses.replace(config.data, dataset=str(Path(config.data.dataset).resolve()))
-    config = dataclasses.replace(config, data=data_config)
+    # Absolute paths, so that the run can be resumed from another folder.
+    source, folder = config.data.dataset, config.data.data_dir
+    data = dataclasses.replace(
+        config.data, dataset=source if source in LOADERS else str(Path(source).resolve()), data_dir=folder and str(Path(folder).resolve())
+    )
+    config = dataclasses.replace(config, data=data)
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None}
     Trainer.check_size(model, train)
@@ -71,6 +73,10 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
     """A trainer that stands where the run's newest readable checkpoint was."""
     trainer = _trainer(build_model(config, splits), config, splits, run, monitors)
     trainer.resume()
+    if trainer.step < trainer.total_steps:
+        # They would answer for the run as it was; until the new ones, the checkpoints answer.
+        run.model_file.unlink(missing_ok=True)
+        run.report_file.unlink(missing_ok=True)
     return trainer
 
 
@@ -89,7 +95,12 @@ def score(model: NVISA, splits: Splits, config: RunConfig, n_samples: int, n_exa
     test = splits.test
     clusters = model.predict_clusters(test.x)
     sizes = cluster_sizes(clusters, model.config.n_clusters)
-    report: dict[str, Any] = {"step": int(model.step.numpy()), "description": splits.description, "examples": len(test)}
+    report: dict[str, Any] = {
+        "step": int(model.step.numpy()),
+        "description": splits.description,
+        "examples": len(test),
+        "skipped": int(model.skipped.numpy()),
+    }
     if test.y is not None:
         report.update(clustering_scores(test.y, clusters)._asdict())
         report["confusion"] = confusion_matrix(test.y, clusters).tolist()
@@ -107,8 +118,7 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
     model.save(temporary)
     os.replace(temporary, run.model_file)
     report = score(model, splits, config, config.train.eval_samples)
-    report["epoch"], report["skipped"] = trainer.step / trainer.steps_per_epoch, int(model.skipped.numpy())
-    report["minutes"] = trainer.minutes
+    report["epoch"], report["minutes"] = trainer.step / trainer.steps_per_epoch, trainer.minutes
     run.write_report(report)
     save_png(run.plots / "samples.png", sample_grid(model))
     save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
@@ -130,7 +140,7 @@ def load_run(path: str | os.PathLike[str]) -> tuple[NVISA, RunConfig, RunDirecto
     if run.model_file.is_file():
         try:
             return keras.saving.load_model(run.model_file, compile=False, safe_mode=True), config, run
-        except (ValueError, OSError, KeyError, TypeError) as error:
+        except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"{run.model_file} cannot be loaded ({first}); remove it to use the newest checkpoint.") from error
     model = NVISA(config.model, seed=config.train.seed)

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -58,3 +59,32 @@ def test_bernoulli_scores_grey_values_by_cross_entropy():
     np.testing.assert_allclose(
         dist.bernoulli_x(tf.constant(logits)).log_prob(x), (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(-1), rtol=1e-9
     )
+
+
+def test_a_negligible_scale_is_held_against_falling_only():
+    # softplus(-8) is 3e-4, far below eps / 10; softplus(0) is not.
+    raw, eps = tf.Variable([-8.0, -8.0, 0.0, 0.0]), tf.constant(0.5)
+    direction = tf.constant([1.0, -1.0, 1.0, -1.0])  # of the loss: 1 pushes down
+    with tf.GradientTape() as tape:
+        held = dist.hold_negligible(raw, eps)
+        loss = tf.reduce_sum(held * direction)
+    np.testing.assert_array_equal(held, raw)
+    np.testing.assert_array_equal(tape.gradient(loss, raw), [0, -1, 1, -1])
+
+
+def test_held_scales_find_their_way_back_when_eps_falls():
+    """A residual of sd 0.2 under eps from 1 down to 0.01: without holding, sigma is stuck at eps."""
+    x = RNG.normal(0, 0.2, 2000).astype(np.float32)[:, None]
+
+    def final_sigma(hold):
+        raw, optimizer = tf.Variable([0.0]), keras.optimizers.Adam(0.02)
+        for step in range(1000):
+            eps = tf.constant(1.0 if step < 900 else 0.01)
+            with tf.GradientTape() as tape:
+                value = dist.hold_negligible(raw, eps) if hold else tf.identity(raw)
+                loss = -tf.reduce_mean(dist.gaussian_x(tf.zeros([1]), value, eps).log_prob(x))
+            optimizer.apply([tape.gradient(loss, raw)], [raw])
+        return float(tf.nn.softplus(raw)[0]) + 0.01
+
+    assert final_sigma(True) == pytest.approx(0.2, rel=0.05)
+    assert final_sigma(False) < 0.15

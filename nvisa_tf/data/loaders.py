@@ -6,6 +6,7 @@ import os
 import socket
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "t
             both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
             train = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
         return Splits(check(train), train, f"trained and scored on all {len(train):,} examples")
+    if test is train:
+        return Splits(check(train), train, f"trained and scored on all {len(train):,} examples")
     description = f"trained on {len(train):,} examples, scored on {len(test):,} held out"
     return Splits(check(train), check_same_kind(train, test), description)
 
@@ -70,7 +73,10 @@ def read_array_file(path: str) -> Dataset:
     y = None
     try:
         if str(path).endswith(".npz"):
-            with np.load(path, allow_pickle=False) as archive:
+            archive = np.load(path, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError(f"{path} holds a single array; name it .npy.")
+            with archive:
                 if "x" not in archive:
                     raise ValueError(
                         f"{path} has no array x; it has {', '.join(archive.files) or 'none'}. Save it with np.savez(path, x=...)."
@@ -79,6 +85,8 @@ def read_array_file(path: str) -> Dataset:
                 y = archive.get("y")
         else:
             x = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(x, np.ndarray):
+                raise ValueError(f"{path} holds several arrays; name it .npz.")
     except ValueError as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             reason = "holds pickled objects, which are never loaded" if _is_array_file(path) else "is not a NumPy array file"
@@ -86,7 +94,7 @@ def read_array_file(path: str) -> Dataset:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
     if x.dtype.kind == "b":
         x = x.astype(np.uint8)

@@ -43,7 +43,7 @@ def _grid(x: np.ndarray, columns: int) -> np.ndarray:
     if low < -0.5 or high > 1.5:
         x = (x - low) / ((high - low) or 1.0)
     if x.ndim == 2:  # a vector becomes a strip
-        x = np.repeat(x[:, None, :], max(1, x.shape[1] // 8), axis=1)
+        x = np.repeat(x[:, None, : 8 * SMALLEST], min(SMALLEST, max(1, x.shape[1] // 8)), axis=1)  # the first 224 values of a long one
     if x.ndim == 3:
         x = x[..., None]
     if x.shape[-1] not in (1, 3):

@@ -168,6 +168,8 @@ class Trainer:
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
         saved_at, last_save, step = -1, started, self.step
+        if self._checkpoints and step == 0:  # so that there is something to resume from the first moment on
+            self._checkpoints.save(step)
         while step < self.total_steps and not self._stop_reason:
             n_steps = min(config.steps_per_call, self.total_steps - step, eval_steps - step % eval_steps)
             self._run_steps(n_steps)
