@@ -89,7 +89,7 @@ def quiet_import() -> Iterator[None]:
         os.dup2(buffer.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except ImportError:
             os.dup2(kept, 2)
             buffer.seek(0)
             sys.stderr.write(buffer.read().decode(errors="replace"))

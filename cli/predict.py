@@ -53,7 +53,7 @@ def _read(flags: argparse.Namespace) -> Dataset:
     if flags.input in LOADERS and not Path(flags.input).exists():
         with quiet_import():
             return load_dataset(flags.input, data_dir=flags.data_dir).test
-    return read_array_file(flags.input)
+    return read_array_file(flags.input, constant=True)
 
 
 def _csv(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:

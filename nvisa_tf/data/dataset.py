@@ -50,10 +50,11 @@ class Splits:
     description: str
 
 
-def check(dataset: Dataset, chunk: int = 10_000) -> Dataset:
+def check(dataset: Dataset, chunk: int = 10_000, constant: bool = False) -> Dataset:
     """The same data set, or a ValueError that says in one sentence what is wrong with it.
 
-    Large arrays are read in chunks, so a memory map is never loaded whole.
+    Large arrays are read in chunks, so a memory map is never loaded whole. `constant` allows data of
+    one value, which cannot be clustered anew but can be put into clusters.
     """
     x, y, name = dataset.x, dataset.y, dataset.name
     if x.dtype.kind not in "buif":
@@ -80,7 +81,7 @@ def check(dataset: Dataset, chunk: int = 10_000) -> Dataset:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     if bad:
         raise ValueError(f"{name}: x has {bad} values that are NaN or Inf, the first in example {first}; remove or fill them.")
-    if low == high:
+    if low == high and not constant:
         raise ValueError(f"{name}: every value of x is {low:g}; constant data has no clusters.")
     return dataset
 

@@ -61,8 +61,12 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
     return test
 
 
-def read_array_file(path: str) -> Dataset:
+def read_array_file(path: str, constant: bool = False) -> Dataset:
     """The examples (and labels) in a .npy or .npz file, checked; a .npy is memory-mapped.
+
+    Args:
+      path: of the file.
+      constant: allow data of one value, as `check` does.
 
     Raises:
       FileNotFoundError: no such file.
@@ -101,7 +105,7 @@ def read_array_file(path: str) -> Dataset:
     peak = {"uint8": 255.0}.get(x.dtype.name)
     if peak and x.max(initial=0) <= 1:
         peak = 1.0  # a binary mask stored as bytes
-    return check(Dataset(Path(path).name, x, y, peak))
+    return check(Dataset(Path(path).name, x, y, peak), constant=constant)
 
 
 def _is_array_file(path: str) -> bool:

@@ -250,3 +250,21 @@ def test_a_corrupt_checkpoint_is_passed_over_and_said(cli, finished_run, tmp_pat
     assert code == 0
     assert "from epoch 20.0" in out
     assert "cannot be read; going on from step 80" in caplog.text
+
+
+def test_predict_takes_examples_of_one_value(finished_run, cli, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 6), np.float32))
+    assert cli("predict", finished_run / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")[0] == 0
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 3
+
+
+def test_misnamed_files_are_one_sentence(cli, tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(5))
+    np.savez(tmp_path / "b.npz", x=np.eye(5))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    (tmp_path / "b.npz").rename(tmp_path / "b.npy")
+    for name, words in (("a.npz", "name it .npy"), ("b.npy", "name it .npz")):
+        code, _, err = cli("train", "--dataset", tmp_path / name, "--out", tmp_path / "r")
+        assert code == 2
+        assert words in err
+        assert not (tmp_path / "r").exists()
