@@ -8,6 +8,7 @@ import json
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_import
 from nvisa_tf.cli.train import print_report
+from nvisa_tf.data import load_splits
 from nvisa_tf.run_directory import RunDirectory, write_atomically
 
 
@@ -31,7 +32,7 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf import workflows
 
         model, config, _ = workflows.load_run(flags.run)
-        splits = workflows.load_splits(config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config)
+        splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
     print(f"{flags.run} at step {report['step']}")
     print_report(report)

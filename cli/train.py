@@ -11,7 +11,7 @@ from typing import Any
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_import
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.config import PRESETS, RunConfig
-from nvisa_tf.data import Splits, load_dataset
+from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.run_directory import RunDirectory
 
 SMALL = 10_000  # examples under which the automatic preset is "quick"
@@ -37,9 +37,8 @@ def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
-    data = config.data
     with quiet_import():
-        splits = load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
+        splits = load_splits(config.data)
         if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
             config = config_from_flags(flags, "quick")
         import tensorflow as tf

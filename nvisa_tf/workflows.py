@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from nvisa_tf.config import RunConfig
-from nvisa_tf.data import LOADERS, Splits, input_scaling, load_dataset
+from nvisa_tf.data import LOADERS, Splits, input_scaling
 from nvisa_tf.evaluation import (
     cluster_sizes,
     clustering_scores,
@@ -25,12 +25,6 @@ from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer
 from nvisa_tf.training.checkpoints import restore_weights
-
-
-def load_splits(config: RunConfig) -> Splits:
-    """The data of a configuration."""
-    data = config.data
-    return load_dataset(data.dataset, data_dir=data.data_dir, split=data.split, test_fraction=data.test_fraction)
 
 
 def build_model(config: RunConfig, splits: Splits) -> NVISA:

@@ -1,6 +1,6 @@
 """Data sets: loaders behind one registry, all giving the same small type."""
 
 from nvisa_tf.data.dataset import Dataset, Splits, check, input_scaling
-from nvisa_tf.data.loaders import LOADERS, load_dataset, read_array_file
+from nvisa_tf.data.loaders import LOADERS, load_dataset, load_splits, read_array_file
 
-__all__ = ["LOADERS", "Dataset", "Splits", "check", "input_scaling", "load_dataset", "read_array_file"]
+__all__ = ["LOADERS", "Dataset", "Splits", "check", "input_scaling", "load_dataset", "load_splits", "read_array_file"]

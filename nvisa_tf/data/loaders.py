@@ -33,7 +33,12 @@ def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "t
       ValueError: no such data set, or data that cannot be used; one sentence says why.
       FileNotFoundError: no such file, or a data set that is not prepared and cannot be downloaded.
     """
-    config = DataConfig(dataset=dataset, data_dir=data_dir, split=split, test_fraction=test_fraction)
+    return load_splits(DataConfig(dataset=dataset, data_dir=data_dir, split=split, test_fraction=test_fraction))
+
+
+def load_splits(config: DataConfig) -> Splits:
+    """`load_dataset` with its arguments in a `DataConfig`."""
+    dataset = config.dataset
     if dataset in LOADERS:
         train, test = LOADERS[dataset](config)
     elif dataset.endswith((".npy", ".npz")) or os.sep in dataset or Path(dataset).exists():
@@ -43,11 +48,9 @@ def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "t
             f"There is no data set {dataset!r}{near(dataset, LOADERS)}; the names are {', '.join(LOADERS)}, "
             "and a file is a path to .npy or .npz."
         )
-    if split == "all":
-        if test is not train:
-            both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
-            train = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
-        return Splits(check(train), train, f"trained and scored on all {len(train):,} examples")
+    if config.split == "all" and test is not train:
+        both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
+        train = test = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
     if test is train:
         return Splits(check(train), train, f"trained and scored on all {len(train):,} examples")
     description = f"trained on {len(train):,} examples, scored on {len(test):,} held out"
