@@ -9,7 +9,8 @@ from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_import
 from nvisa_tf.cli.train import print_report
 from nvisa_tf.data import load_splits
-from nvisa_tf.run_directory import RunDirectory, write_atomically
+from nvisa_tf.files import write_text
+from nvisa_tf.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +31,11 @@ def run(flags: argparse.Namespace) -> int:
     output = check_writable(flags.output, (".json",)) if flags.output else None
     with quiet_import():
         from nvisa_tf import workflows
-
-        model, config, _ = workflows.load_run(flags.run)
-        splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
+    model, config, _ = workflows.load_run(flags.run)
+    splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
     print(f"{flags.run} at step {report['step']}")
     print_report(report)
     if output:
-        write_atomically(output, json.dumps(report, indent=2) + "\n")
+        write_text(output, json.dumps(report, indent=2) + "\n")
     return 0

@@ -1,12 +1,14 @@
-"""Output files: refused before the work, never after it; never half-written."""
+"""Files that commands name: outputs are refused before the work, never after it; inputs are files or data sets."""
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+
+from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.config import DATASETS
+from nvisa_tf.data import Dataset, load_dataset, read_array_file
 
 
 def check_writable(path: str, endings: Sequence[str]) -> Path:
@@ -30,13 +32,10 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
     return target
 
 
-def write_binary(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file, and put it in place once it is whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def read_examples(name: str, data_dir: str) -> Dataset:
+    """A data set's test split by its name, or the examples (and labels) in a .npy or .npz file; errors as `load_dataset`."""
+    if name in DATASETS and not Path(name).exists():
+        with quiet_import():
+            import tensorflow  # noqa: F401, as loading the data would
+        return load_dataset(name, data_dir=data_dir).test
+    return read_array_file(name, constant=True)

@@ -24,6 +24,8 @@ def run(flags: argparse.Namespace) -> int:
     annealing = f"{train.anneal_mode} annealing of {train.anneal}"
     print(f"training  {train.epochs} epochs, batch {train.batch_size}, M = {train.n_samples}, {annealing}, seed {train.seed}")
     print("versions  " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()))
+    if "diverged_at_epoch" in directory.report():
+        print(f"ended     diverged at epoch {directory.report()['diverged_at_epoch']:.1f}")
     if not rows:
         print("progress  no evaluation yet")
         return 0

@@ -21,6 +21,9 @@ COMMANDS = {
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
     "sample": "draw samples of a run, a row a cluster",
+    "export": "write a run's model as SavedModel, TFLite or Keras files, each verified",
+    "verify": "check an exported encoder against its run's model again",
+    "reproduce": "run the paper's ablation table and draw its figures",
     "info": "show what a run is and where it stands",
 }
 

@@ -32,10 +32,8 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
 
 def config_from_flags(flags: argparse.Namespace, chosen_preset: str) -> RunConfig:
     """The configuration: the preset, then --config's file, then the flags, the later winning."""
-    options = preset(chosen_preset)
-    options.update(file_options(flags.config))
-    options.update(given_options(flags))
-    return RunConfig().replace(options)
+    chosen = {**file_options(flags.config), **given_options(flags)}
+    return RunConfig().replace({**preset(chosen_preset, chosen.get("objective", "vimco")), **chosen})
 
 
 def file_options(path: str | None) -> dict[str, Any]:

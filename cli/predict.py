@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from nvisa_tf.cli.files import check_writable, write_binary
+from nvisa_tf.cli.files import check_writable, read_examples
 from nvisa_tf.cli.main import quiet_import
-from nvisa_tf.data import LOADERS, Dataset, load_dataset, read_array_file
+from nvisa_tf.files import replacing
 from nvisa_tf.run_directory import RunDirectory
 
 
@@ -31,11 +29,10 @@ def run(flags: argparse.Namespace) -> int:
     """Cluster a file's examples."""
     RunDirectory.open(flags.run)
     output = check_writable(flags.output, (".csv", ".npy", ".npz"))
-    data = _read(flags)
+    data = read_examples(flags.input, flags.data_dir)
     with quiet_import():
         from nvisa_tf import workflows
-
-        model, _, _ = workflows.load_run(flags.run)
+    model, _, _ = workflows.load_run(flags.run)
     probabilities = model.predict_proba(data.x)
     clusters = probabilities.argmax(1)
     columns = {"cluster": clusters, "probability": probabilities.max(1)}
@@ -43,36 +40,26 @@ def run(flags: argparse.Namespace) -> int:
         columns["q"] = probabilities
     if flags.embedding:
         columns["z"] = model.embed(data.x)
-    write_binary(output, {".csv": _csv, ".npy": _npy, ".npz": _npz}[output.suffix](columns))
+    with replacing(output) as temporary:
+        {".csv": _csv, ".npy": _npy, ".npz": _npz}[output.suffix](temporary, columns)
     sizes = np.bincount(clusters, minlength=model.config.n_clusters)
     print(f"{len(clusters)} examples clustered into {output}; cluster sizes: {' '.join(map(str, sizes))}")
     return 0
 
 
-def _read(flags: argparse.Namespace) -> Dataset:
-    if flags.input in LOADERS and not Path(flags.input).exists():
-        with quiet_import():
-            return load_dataset(flags.input, data_dir=flags.data_dir).test
-    return read_array_file(flags.input, constant=True)
-
-
-def _csv(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
+def _csv(path: Path, columns: dict[str, np.ndarray]) -> None:
     wide = {name: values.reshape(len(values), -1) for name, values in columns.items()}
     header = [name if values.shape[1] == 1 else f"{name}_{i}" for name, values in wide.items() for i in range(values.shape[1])]
     formats = [("%d" if name == "cluster" else "%.6g") for name, values in wide.items() for _ in range(values.shape[1])]
-
-    def write(file: IO[bytes]) -> None:
-        np.savetxt(file, np.hstack([*wide.values()]), fmt=formats, delimiter=",", header=",".join(header), comments="")
-
-    return write
+    np.savetxt(path, np.hstack([*wide.values()]), fmt=formats, delimiter=",", header=",".join(header), comments="")
 
 
-def _npy(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
+def _npy(path: Path, columns: dict[str, np.ndarray]) -> None:
     table = np.zeros(len(columns["cluster"]), [(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
     for name, values in columns.items():
         table[name] = values
-    return lambda file: np.save(file, table, allow_pickle=False)
+    np.save(path, table, allow_pickle=False)
 
 
-def _npz(columns: dict[str, np.ndarray]) -> Callable[[IO[bytes]], None]:
-    return lambda file: np.savez(file, **columns)  # type: ignore[arg-type]
+def _npz(path: Path, columns: dict[str, np.ndarray]) -> None:
+    np.savez(path, **columns)  # type: ignore[arg-type]

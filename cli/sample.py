@@ -28,8 +28,7 @@ def run(flags: argparse.Namespace) -> int:
     with quiet_import():
         from nvisa_tf import workflows
         from nvisa_tf.evaluation.pictures import sample_grid, save_png
-
-        model, _, _ = workflows.load_run(flags.run)
+    model, _, _ = workflows.load_run(flags.run)
     save_png(output, sample_grid(model, flags.columns, flags.seed, flags.clusters))
     print(f"{output}: {flags.columns} samples a row, a row a cluster.")
     return 0

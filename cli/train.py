@@ -38,14 +38,14 @@ def run(flags: argparse.Namespace) -> int:
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
     with quiet_import():
-        splits = load_splits(config.data)
-        if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
-            config = config_from_flags(flags, "quick")
         import tensorflow as tf
 
         from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
-
+        from nvisa_tf.training import TrainingDiverged
+    splits = load_splits(config.data)
+    if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
+        config = config_from_flags(flags, "quick")
     if tf.config.list_physical_devices("GPU"):  # CPU kernels repeat bit for bit as they are
         tf.config.experimental.enable_op_determinism()
     monitor = ConsoleMonitor()
@@ -56,10 +56,15 @@ def run(flags: argparse.Namespace) -> int:
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
+        if config.model.likelihood == "bernoulli":
+            print(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if config.model.binarize else 'in [0, 1] as they are'}.")
         print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})", flush=True)
     _stop_on_signals(trainer)
     try:
         stopped = trainer.train()
+    except TrainingDiverged:
+        workflows.note_divergence(trainer)
+        raise
     finally:
         monitor.close()
     _finish(workflows, trainer, config, splits, stopped)
@@ -104,6 +109,7 @@ def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, sto
     print(f"  nvisa-tf sample {path} --output samples.png")
     print(f"  nvisa-tf predict {path} --input new.npy --output clusters.csv")
     print(f"  nvisa-tf evaluate {path} --samples 1000")
+    print(f"  nvisa-tf export {path} --format tflite")
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         confusion_matrix,
         evaluate_bound,
     )
+    from nvisa_tf.methods import METHODS, Method
     from nvisa_tf.model import NVISA
     from nvisa_tf.objectives import VimcoTerms, importance_weighted_bound, vimco
     from nvisa_tf.run_directory import RunDirectory
@@ -30,6 +31,7 @@ _HOME = {
     "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig", "preset"),
     "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
     "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound"),
+    "methods": ("METHODS", "Method"),
     "model": ("NVISA",),
     "objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
     "run_directory": ("RunDirectory",),
@@ -39,11 +41,13 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "METHODS",
     "NVISA",
     "AnnealedLearningRate",
     "ClusteringScores",
     "DataConfig",
     "Dataset",
+    "Method",
     "ModelConfig",
     "Monitor",
     "Progress",

@@ -16,6 +16,8 @@ from typing import Any
 
 import tomli_w
 
+from nvisa_tf.methods import METHODS
+
 
 def _option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
@@ -34,11 +36,14 @@ def _check_fields(config: Any) -> None:
                 raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
 
 
+DATASETS = ("digits", "mnist", "fashion_mnist")  # known by name; anything else is a path
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Which examples to use and how to bring them to the model's scale."""
 
-    dataset: str = _option("digits", "digits, mnist, fashion_mnist, or a path to a .npy or .npz file (keys x, optional y)")
+    dataset: str = _option("digits", f"{', '.join(DATASETS)}, or a path to a .npy or .npz file (keys x, optional y)")
     data_dir: str = _option("", "tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default")
     split: str = _option("train", "train on the train split and score on the test split, or both on everything", ("train", "all"))
     test_fraction: float = _option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
@@ -68,18 +73,22 @@ class ModelConfig:
     posterior_units: int = _option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
     decoder_units: tuple[int, ...] = _option((500, 500), "widths of the decoder", minimum=1)
     likelihood: str = _option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
+    binarize: bool = _option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
     decoder_scale: str = _option(
         "network", "sigma_x: a function of z by the network, or one learned value per dimension", ("network", "per_dimension")
     )
     posterior: str = _option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
     learn_prior_weights: bool = _option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
+    baseline_units: tuple[int, ...] = _option((), "hidden widths of nvil's baseline network C(x); nvil without any gets 100", minimum=1)
     hold_scales: bool = _option(False, "stop pushing a standard deviation down once it is negligible beside eps")
     l2: float = _option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
 
     def __post_init__(self) -> None:
-        for name in ("input_shape", "encoder_units", "decoder_units"):  # JSON and TOML bring lists
+        for name in ("input_shape", "encoder_units", "decoder_units", "baseline_units"):  # JSON and TOML bring lists
             object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
         _check_fields(self)
+        if self.binarize and self.likelihood != "bernoulli":
+            raise ValueError(f"binarize goes with the Bernoulli likelihood, and likelihood is {self.likelihood}; set it to bernoulli.")
 
     @property
     def input_dim(self) -> int:
@@ -93,13 +102,15 @@ class TrainConfig:
 
     epochs: int = _option(1400, "passes over the training data", minimum=1)
     batch_size: int = _option(128, "examples a step", minimum=1)
-    n_samples: int = _option(15, "samples of (y, z) per example, M in VIMCO", minimum=2)
+    objective: str = _option("vimco", "the variational method", tuple(METHODS))
+    n_samples: int = _option(15, "samples of (y, z) per example, M; of z for each y where the objective enumerates y", minimum=1)
     baseline: str = _option("geometric", "mean that stands in for the left-out sample", ("geometric", "arithmetic"))
     decoder_gradient: str = _option(
         "all",
         "decoder gradient from all M samples, or from one drawn by its importance weight (unbiased, faster)",
         ("all", "resampled"),
     )
+    max_rows: int = _option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
     learning_rate: float = _option(1e-3, "Adam's learning rate at the start", minimum=0.0)
     lr_halving_epochs: float = _option(0.0, "halve the learning rate every so many epochs; 0: never", minimum=0.0)
     lr_eps_power: float = _option(0.0, "multiply the learning rate by (eps / eps_start) to this power; 0: no tie", minimum=0.0)
@@ -125,11 +136,13 @@ class TrainConfig:
     xla: bool = _option(False, "compile the step with XLA (pays on GPUs; slower on the CPUs measured)")
 
     def __post_init__(self) -> None:
-        if self.n_samples < 2:
-            raise ValueError(
-                f"n_samples is {self.n_samples}; VIMCO needs at least 2 samples because each sample's baseline is the mean of the others."
-            )
         _check_fields(self)
+        method = METHODS[self.objective]
+        if self.n_samples < method.min_samples:
+            why = " because each sample's baseline is the mean of the others" if "vimco" in self.objective else ""
+            raise ValueError(f"n_samples is {self.n_samples}; {self.objective} needs at least {method.min_samples}{why}.")
+        if self.decoder_gradient == "resampled" and method.reparameterizes_z:
+            raise ValueError(f"decoder_gradient is resampled, but {self.objective} takes its gradient through every sample; use all.")
         if self.eps_start == 0:
             raise ValueError("eps_start is 0; it must be above 0 (use anneal none to switch annealing off).")
         if self.eps_start < self.eps_floor:
@@ -145,6 +158,11 @@ class RunConfig:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        if self.train.objective == "nvil" and not self.model.baseline_units:
+            # Mnih & Gregor's width.
+            object.__setattr__(self, "model", dataclasses.replace(self.model, baseline_units=(100,)))
 
     def replace(self, options: Mapping[str, Any]) -> RunConfig:
         """A copy with options set by their bare names, such as {"n_clusters": 20}.
@@ -180,6 +198,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 180,
         "n_samples": 5,
         "decoder_scale": "per_dimension",
+        "hold_scales": True,
         "decoder_gradient": "resampled",
         "anneal_mode": "geometric",
         "eps_halving_epochs": 30.0,
@@ -205,15 +224,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(name: str) -> dict[str, Any]:
-    """The options that a preset sets, by bare name.
+def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
+    """The options that a preset sets, by bare name, as they suit an objective.
+
+    A method that goes through z of every sample has its decoder's gradient from all of them, and one
+    that enumerates y draws z as few times for each as it can.
 
     Raises:
       ValueError: no such preset.
     """
     if name not in PRESETS:
         raise ValueError(f"There is no preset {name!r}{near(name, PRESETS)}.")
-    return dict(PRESETS[name])
+    options, method = dict(PRESETS[name]), METHODS.get(objective)
+    if method and method.reparameterizes_z:
+        options["decoder_gradient"] = "all"
+    if method and method.preset_samples:
+        options["n_samples"] = method.preset_samples
+    return options
 
 
 def options_from_toml(text: str) -> dict[str, Any]:

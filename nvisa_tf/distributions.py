@@ -54,6 +54,11 @@ def bernoulli_x(logits: tf.Tensor) -> Distribution:
     return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype), 1, name="p_x_given_z")
 
 
+def location_scale_sample(normal: Distribution, noise: tf.Tensor) -> tf.Tensor:
+    """mean + stddev * noise: samples of a diagonal normal, with the gradient of both; noise: standard normal."""
+    return normal.mean() + normal.stddev() * noise
+
+
 @tf.custom_gradient
 def hold_negligible(raw_scale: tf.Tensor, eps: tf.Tensor) -> tuple[tf.Tensor, Any]:
     """raw_scale itself, but a loss cannot push it lower once softplus(raw_scale) < eps / 10.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from nvisa_tf import distributions as dist
+from nvisa_tf.data import RowView
 
 
 class ClusteringMixin:
@@ -16,6 +17,10 @@ class ClusteringMixin:
     Inputs `x` are raw examples [n, *input_shape], uint8 or float, as the model was trained on.
     Every method raises ValueError when the shape is another one or a value is not finite.
     """
+
+    if TYPE_CHECKING:  # the model's own methods and networks
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def predict_proba(self, x: Any, batch_size: int = 1000) -> np.ndarray:
         """q(y|x), float32 [n, n_clusters]."""
@@ -47,47 +52,56 @@ class ClusteringMixin:
         Raises:
           ValueError: n < 1, or no such cluster.
         """
-        config = self.config  # type: ignore[attr-defined]
+        z = self.sample_prior(n, cluster, seed)[1]
+        return np.concatenate([self.decode_mean(z[i : i + 1000]).numpy() for i in range(0, n, 1000)])
+
+    def sample_prior(self, n: int, cluster: int | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """y ~ p(y) and z ~ p(z|y): int32 [n] and float32 [n, latent_dim]; arguments and errors as `generate`."""
         if n < 1:
             raise ValueError(f"n is {n}; it must be at least 1.")
-        if cluster is not None and not 0 <= cluster < config.n_clusters:
-            raise ValueError(f"cluster is {cluster}; the clusters are 0 to {config.n_clusters - 1}.")
+        if cluster is not None and not 0 <= cluster < self.config.n_clusters:
+            raise ValueError(f"cluster is {cluster}; the clusters are 0 to {self.config.n_clusters - 1}.")
         seeds = tf.random.split([seed, 0], 2)
-        logits, loc, raw_scale = self.prior.parameters()  # type: ignore[attr-defined]
+        logits, loc, raw_scale = self.prior.parameters()
         y = dist.prior_y(logits).sample(n, seed=seeds[0]) if cluster is None else tf.fill([n], cluster)
         z = dist.prior_z_given_y(loc, raw_scale, y).sample(seed=seeds[1])
-        return np.concatenate([self._decode(z[i : i + 1000]).numpy() for i in range(0, n, 1000)])
+        return y.numpy(), z.numpy()
 
     def _proba(self, x: tf.Tensor) -> tf.Tensor:
-        return self(x)  # type: ignore[operator]
+        return self.call(x)
 
     def _embed(self, x: tf.Tensor) -> tf.Tensor:
-        h = self.encoder(self.preprocess(x))  # type: ignore[attr-defined]
-        y = tf.argmax(self.cluster_head(h), -1, output_type=tf.int32)  # type: ignore[attr-defined]
-        return self.q_z(h, y).mean()  # type: ignore[attr-defined]
+        h = self.encoder(self.preprocess(x))
+        y = tf.argmax(self.cluster_head(h), -1, output_type=tf.int32)
+        return self.q_z(h, y).mean()
 
     def _reconstruct(self, x: tf.Tensor) -> tf.Tensor:
-        return self._decode(self._embed(x))
+        return self.decode_mean(self._embed(x))
 
-    def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        mean = self.p_x(z).mean()  # type: ignore[attr-defined]
-        raw = (mean - self.input_shift) / self.input_scale  # type: ignore[attr-defined]
-        return tf.reshape(raw, [-1, *self.config.input_shape])  # type: ignore[attr-defined]
+    def decode_mean(self, z: tf.Tensor) -> tf.Tensor:
+        """The mean of p(x|z) in the data's own units, [n, *input_shape]; z: [n, latent_dim]."""
+        mean = self.p_x(z).mean()
+        raw = (mean - self.input_shift) / self.input_scale
+        return tf.reshape(raw, [-1, *self.config.input_shape])
 
     def _in_batches(self, method: str, x: Any, batch_size: int) -> np.ndarray:
-        x = np.asarray(x)
-        expected = tuple(self.config.input_shape)  # type: ignore[attr-defined]
+        x = x if isinstance(x, RowView) else np.asarray(x)
+        expected = tuple(self.config.input_shape)
         if x.ndim != len(expected) + 1 or x.shape[1:] != expected:
             raise ValueError(f"The input has the shape {list(x.shape)}; this model takes [n, {', '.join(map(str, expected))}].")
         if x.dtype.kind not in "uif":
             raise ValueError(f"The input has the type {x.dtype}; it must be integers or floats.")
         if not len(x):
             raise ValueError("The input has no examples.")
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise ValueError(f"The input has {np.count_nonzero(~np.isfinite(x))} values that are NaN or Inf.")
-        function = self.traced(method)
-        chunks = (x[i : i + batch_size] for i in range(0, len(x), batch_size))
-        return np.concatenate([function(tf.cast(chunk, tf.float32)).numpy() for chunk in chunks])
+        function, results = self.traced(method), []
+        for start in range(0, len(x), batch_size):
+            with np.errstate(over="ignore"):  # too large for float32 is Inf, which is refused next
+                chunk = x[start : start + batch_size].astype(np.float32)
+            bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(1)
+            if bad.any():
+                raise ValueError(f"The input has values that are NaN or Inf, the first in example {start + int(np.argmax(bad))}.")
+            results.append(function(tf.constant(chunk)).numpy())
+        return np.concatenate(results)
 
     def traced(self, method: str) -> Any:
         """The `tf.function` of one of the model's methods, traced once and kept."""

@@ -41,6 +41,11 @@ class LayerFactory:
         layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)] or [keras.layers.Identity()]
         return keras.Sequential([keras.Input((input_dim,)), *layers], name=name)
 
+    def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
+        """An MLP with one linear output, [..., input_dim] to [..., 1]."""
+        hidden = self.mlp(input_dim, units, name).layers
+        return keras.Sequential([keras.Input((input_dim,)), *hidden, self.dense(1, f"{name}_out")], name=name)
+
 
 class LatentHead(keras.layers.Layer):
     """Mean and raw scale of q(z|y, x) = N(mu_z(x, y), diag sigma_z(x, y)^2).

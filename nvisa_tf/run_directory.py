@@ -8,22 +8,27 @@ RUN/checkpoints/    for --resume
 RUN/tensorboard/    event files
 RUN/plots/          pictures
 RUN/model.keras     the trained model, to share
+RUN/.lock           held by the process that trains
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.metadata
 import io
 import json
 import os
 import platform
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from nvisa_tf.config import RunConfig, options_from_toml
+from nvisa_tf.files import write_text
 
 FORMAT = 1
 PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn")
@@ -60,19 +65,26 @@ class RunDirectory:
         run = cls(chosen)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            if any(run.path.iterdir()):
+            if any(run.path.iterdir()) and not run._abandoned():
                 raise ValueError(
                     f"{run.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {run.path}."
                 )
             for folder in (run.checkpoints, run.tensorboard, run.plots):
-                folder.mkdir()
-            write_atomically(run.config_file, config.to_toml())
+                folder.mkdir(exist_ok=True)
+            write_text(run.config_file, config.to_toml())
             info = {"format": FORMAT, "seed": config.train.seed, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": command}
             info.update(machine=_machine(), versions=_versions(), data=data)
-            write_atomically(run.info_file, json.dumps(info, indent=2) + "\n")
+            write_text(run.info_file, json.dumps(info, indent=2) + "\n")
         except OSError as error:
             raise ValueError(f"The run cannot be written to {run.path} ({error.strerror}); choose another --out.") from error
         return run
+
+    def _abandoned(self) -> bool:
+        """Whether the folder holds no more than what a `create` that was killed on its way leaves."""
+        folders = {self.checkpoints, self.tensorboard, self.plots}
+        empty = all(path in folders and not any(path.iterdir()) for path in self.path.iterdir() if path.is_dir())
+        others = [path for path in self.path.iterdir() if not path.is_dir()]
+        return empty and all(path == self.config_file or path.name.endswith((".tmp.toml", ".tmp.json")) for path in others)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
@@ -91,6 +103,23 @@ class RunDirectory:
             raise ValueError(f"{path} has run format {version}, and this nvisa-tf knows formats up to {FORMAT}; upgrade nvisa-tf.")
         return run
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training this run; a killed process gives its lock back.
+
+        Raises:
+          ValueError: another process holds it.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(f"Another process is training {self.path}; wait for its end, or stop it first.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def info(self) -> dict[str, Any]:
         """What run.json holds."""
         try:
@@ -108,7 +137,7 @@ class RunDirectory:
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Replace report.json."""
-        write_atomically(self.report_file, json.dumps(report, indent=2) + "\n")
+        write_text(self.report_file, json.dumps(report, indent=2) + "\n")
 
     def report(self) -> dict[str, Any]:
         """What report.json holds, or nothing before the first end of training."""
@@ -140,21 +169,7 @@ class RunDirectory:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(self.metrics_file, text.getvalue())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either the old one or the new one, whole, whatever happens."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        write_text(self.metrics_file, text.getvalue())
 
 
 def _free_name(parent: Path, stem: str) -> Path:

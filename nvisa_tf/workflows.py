@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from absl import logging
 
 from nvisa_tf.config import RunConfig
 from nvisa_tf.data import LOADERS, Splits, input_scaling
@@ -21,6 +22,7 @@ from nvisa_tf.evaluation import (
     evaluate_bound,
 )
 from nvisa_tf.evaluation.pictures import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
+from nvisa_tf.files import replacing
 from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer
@@ -36,11 +38,12 @@ def build_model(config: RunConfig, splits: Splits) -> NVISA:
     train = splits.train
     scale, shift = input_scaling(train, config.data.scaling)
     if config.model.likelihood == "bernoulli":
-        some = np.asarray(train.x[:10_000], np.float32).reshape(min(len(train), 10_000), -1) * scale + shift
-        if some.min() < -1e-6 or some.max() > 1 + 1e-6:
-            raise ValueError(
-                f"A Bernoulli likelihood needs values in [0, 1], not {some.min():.3g} to {some.max():.3g}; use --scaling minmax."
-            )
+        for _, part in train.chunks():
+            values = part.reshape(len(part), -1) * scale + shift
+            if values.min() < -1e-6 or values.max() > 1 + 1e-6:
+                raise ValueError(
+                    f"A Bernoulli likelihood needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax."
+                )
     model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
     model.set_preprocessing(scale, shift)
     return model
@@ -98,7 +101,7 @@ def score(model: NVISA, splits: Splits, config: RunConfig, n_samples: int, n_exa
     if test.y is not None:
         report.update(clustering_scores(test.y, clusters)._asdict())
         report["confusion"] = confusion_matrix(test.y, clusters).tolist()
-    report["bound"] = evaluate_bound(model, test.x[:n_examples], n_samples, config.train.seed)
+    report["bound"] = evaluate_bound(model, test.x if n_examples is None else test.x[:n_examples], n_samples, config.train.seed)
     report["bound_samples"], report["cluster_sizes"] = n_samples, sizes.tolist()
     return report
 
@@ -108,9 +111,8 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
     model, run = trainer.model, trainer.run
     if run is None:
         raise ValueError("The trainer has no run directory to finish.")
-    temporary = run.model_file.with_name(".model.tmp.keras")
-    model.save(temporary)
-    os.replace(temporary, run.model_file)
+    with replacing(run.model_file) as temporary:
+        model.save(temporary)
     report = score(model, splits, config, config.train.eval_samples)
     report["epoch"], report["minutes"] = trainer.step / trainer.steps_per_epoch, trainer.minutes
     run.write_report(report)
@@ -121,6 +123,13 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
     if "confusion" in report:
         save_confusion(run.plots / "confusion.png", np.array(report["confusion"]))
     return report
+
+
+def note_divergence(trainer: Trainer) -> None:
+    """Write a report that says at which epoch training diverged, in place of scores."""
+    if trainer.run is not None:
+        epoch = trainer.step / trainer.steps_per_epoch
+        trainer.run.write_report({"step": trainer.step, "diverged_at_epoch": epoch, "minutes": trainer.minutes})
 
 
 def load_run(path: str | os.PathLike[str]) -> tuple[NVISA, RunConfig, RunDirectory]:
@@ -138,5 +147,7 @@ def load_run(path: str | os.PathLike[str]) -> tuple[NVISA, RunConfig, RunDirecto
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"{run.model_file} cannot be loaded ({first}); remove it to use the newest checkpoint.") from error
     model = NVISA(config.model, seed=config.train.seed)
-    restore_weights(run.checkpoints, model)
+    step, damaged = restore_weights(run.checkpoints, model)
+    if damaged:
+        logging.warning("Checkpoint %s cannot be read; using step %d, the one before.", ", ".join(damaged), step)
     return model, config, run

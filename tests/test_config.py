@@ -26,9 +26,13 @@ def test_paper_preset_is_the_papers():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: TrainConfig(n_samples=1), "VIMCO needs at least 2"),
+        (lambda: TrainConfig(n_samples=1), "vimco needs at least 2 because"),
         (lambda: ModelConfig(n_clusters=1), "n_clusters is 1; it must be at least 2"),
         (lambda: ModelConfig(likelihood="poisson"), "one of gaussian, bernoulli"),
+        (lambda: ModelConfig(binarize=True), "goes with the Bernoulli likelihood"),
+        (lambda: TrainConfig(objective="vimc"), "one of vimco, enum_y"),
+        (lambda: TrainConfig(objective="rws", n_samples=1), "rws needs at least 2"),
+        (lambda: TrainConfig(objective="iwae", decoder_gradient="resampled"), "use all"),
         (lambda: TrainConfig(learning_rate=float("nan")), "finite"),
         (lambda: TrainConfig(eps_start=0.1, eps_floor=0.2), "must not be below eps_floor"),
         (lambda: TrainConfig(seed=2**31), "below"),

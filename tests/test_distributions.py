@@ -88,3 +88,47 @@ def test_held_scales_find_their_way_back_when_eps_falls():
 
     assert final_sigma(True) == pytest.approx(0.2, rel=0.05)
     assert final_sigma(False) < 0.15
+
+
+Y = np.array([2, 0, 3, 3, 1])
+DENSITIES = {
+    "p(y)": (lambda logits: dist.prior_y(logits).log_prob(Y), (LOGITS,)),
+    "p(z|y)": (lambda z, loc, raw: dist.prior_z_given_y(loc, raw, Y).log_prob(z), (RNG.normal(size=(5, 3)), LOC, RAW)),
+    "p(z)": (lambda z, logits, loc, raw: dist.prior_z(logits, loc, raw).log_prob(z), (RNG.normal(size=(5, 3)), LOGITS, LOC, RAW)),
+    "q(y|x)": (lambda logits: dist.posterior_y(logits).log_prob(Y), (RNG.normal(size=(5, 4)),)),
+    "q(z|y,x)": (lambda z, loc, raw: dist.posterior_z(loc, raw, tf.constant(0.2, z.dtype)).log_prob(z), RNG.normal(size=(3, 5, 3))),
+    "q(z|y,x) at its own sample": (
+        lambda loc, raw: at_own_sample(dist.posterior_z(loc, raw, tf.constant(0.2, loc.dtype))),
+        RNG.normal(size=(2, 5, 3)),
+    ),
+    "p(x|z), Gaussian": (lambda loc, raw: dist.gaussian_x(loc, raw, 0.3).log_prob(X), (RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3)))),
+    "p(x|z), one sigma": (lambda loc, raw: dist.gaussian_x(loc, raw, 0.3).log_prob(X), (RNG.normal(size=(5, 3)), RNG.normal(size=3))),
+    "p(x|z), Bernoulli": (lambda logits: dist.bernoulli_x(logits).log_prob(X), (RNG.normal(size=(5, 3)),)),
+}
+X, NOISE = RNG.uniform(size=(5, 3)), RNG.normal(size=(5, 3))
+
+
+def at_own_sample(normal):
+    """What reparameterized methods differentiate."""
+    return normal.log_prob(dist.location_scale_sample(normal, tf.constant(NOISE)))
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_gradients_are_the_finite_differences(name):
+    density, inputs = DENSITIES[name]
+    inputs = [tf.constant(a) for a in inputs]
+    factors = RNG.normal(size=density(*inputs).shape)  # of the sum, so that no two terms cancel
+
+    def value(*arrays):
+        return tf.reduce_sum(factors * density(*arrays))
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        total = value(*inputs)
+    gradients = [tf.convert_to_tensor(g) for g in tape.gradient(total, inputs)]
+    for i, (array, found) in enumerate(zip(inputs, gradients, strict=True)):
+        for at in np.ndindex(*array.shape):
+            step = np.zeros(array.shape)
+            step[at] = 1e-5
+            up, down = ([*inputs[:i], array + sign * step, *inputs[i + 1 :]] for sign in (1, -1))
+            assert float(value(*up) - value(*down)) / 2e-5 == pytest.approx(float(found[at]), rel=1e-6, abs=1e-7)

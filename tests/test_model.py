@@ -60,6 +60,12 @@ def shaken(model):
     return model
 
 
+def draw_particles(model, x, n_samples, seed):
+    h = model.encoder(x)
+    q_y = model.q_y(h)
+    return model.particles(h, q_y, model.propose(q_y, n_samples, seed))
+
+
 @pytest.mark.parametrize("posterior", ["full", "mean_field"])
 @pytest.mark.parametrize(("likelihood", "scale"), [("gaussian", "network"), ("gaussian", "per_dimension"), ("bernoulli", "network")])
 def test_log_weights_against_numpy(tiny_config, posterior, likelihood, scale):
@@ -68,7 +74,7 @@ def test_log_weights_against_numpy(tiny_config, posterior, likelihood, scale):
     model.eps_x.assign(0.3)
     model.eps_z.assign(0.7)
     x = RNG.uniform(size=(8, 6)).astype(np.float32)
-    draw = model.sample_particles(tf.constant(x), 5, tf.constant([1, 2]))
+    draw = draw_particles(model, tf.constant(x), 5, tf.constant([1, 2]))
     got = model.log_weights(tf.constant(x), 5, tf.constant([1, 2]))
     np.testing.assert_allclose(got, log_weights_in_numpy(model, x.astype(np.float64), draw), rtol=2e-5, atol=2e-4)
     assert len(np.unique(draw.y)) == 3
@@ -77,7 +83,7 @@ def test_log_weights_against_numpy(tiny_config, posterior, likelihood, scale):
 def test_particles_follow_the_posterior(tiny_config):
     model = shaken(NVISA(tiny_config))
     x = tf.constant(RNG.normal(size=(1, 6)), tf.float32)
-    draw = model.sample_particles(x, 40_000, tf.constant([1, 2]))
+    draw = draw_particles(model, x, 40_000, tf.constant([1, 2]))
     y, z = draw.y.numpy()[:, 0], draw.z.numpy()[:, 0]
     q = model(x).numpy()[0]
     np.testing.assert_allclose(np.bincount(y, minlength=3) / 40_000, q, atol=4 * 0.5 / 200)
@@ -145,6 +151,17 @@ def test_resampled_decoder_gradient_is_unbiased_for_the_decoder_and_exact_elsewh
         np.testing.assert_allclose(b, a, atol=tolerance, err_msg=name)
 
 
+def test_binarized_inputs_are_0_or_1(tiny_config):
+    x = RNG.uniform(0, 255, size=(5, 6))
+    models = [NVISA(dataclasses.replace(tiny_config, likelihood="bernoulli", binarize=cut)) for cut in (False, True)]
+    for model in models:
+        model.set_preprocessing(1 / 255)
+    np.testing.assert_allclose(models[0].preprocess(x), x / 255, rtol=1e-6)
+    np.testing.assert_array_equal(models[1].preprocess(x), x / 255 >= 0.5)
+    binary, values = (m.p_x(tf.ones([2])).log_prob(m.preprocess(x)) for m in (models[1], models[0]))
+    assert not np.allclose(binary, values)
+
+
 def test_labels_do_not_reach_the_weights(tiny_config, blobs):
     x, y = blobs
     with_labels, without = NVISA(tiny_config), NVISA(tiny_config)
@@ -170,9 +187,18 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_config, broken):
     for a, b in zip(before, (*model.trainable_variables, *model.optimizer.variables), strict=True):
         np.testing.assert_array_equal(a, b.numpy())
     assert (int(model.step), int(model.skipped), int(model.skipped_in_a_row)) == (3, 2, 2)
+    assert int(step(bad)["skipped"]) == 3
     logs = step(good)
-    assert (int(model.step), int(model.skipped), int(model.skipped_in_a_row)) == (4, 2, 0)
+    assert (int(model.step), int(model.skipped), int(model.skipped_in_a_row)) == (5, 3, 0)
     assert all(np.isfinite(v) for v in logs.values())
+
+
+def test_fit_shows_nan_not_0_for_an_epoch_of_skipped_steps(tiny_config):
+    model = NVISA(tiny_config)
+    model.compile(n_samples=3)
+    history = model.fit(np.full((8, 6), np.inf, np.float32), epochs=2, batch_size=4, verbose=0).history
+    assert np.isnan(history["bound"]).all()
+    assert history["skipped"] == [2, 4]
 
 
 def test_fit_with_stock_callbacks_finds_the_blobs(tiny_config, blobs, tmp_path):
@@ -257,7 +283,7 @@ def test_generate_draws_from_the_prior_of_its_cluster(tiny_config):
     ("call", "words"),
     [
         (lambda m: m.predict_clusters(np.zeros((3, 5))), r"shape \[3, 5\]; this model takes \[n, 6\]"),
-        (lambda m: m.embed(np.full((2, 6), np.nan)), "12 values that are NaN"),
+        (lambda m: m.embed(np.full((2, 6), np.nan)), "NaN or Inf, the first in example 0"),
         (lambda m: m.embed(np.zeros((0, 6))), "no examples"),
         (lambda m: m.embed(np.array([["a"] * 6])), "integers or floats"),
         (lambda m: m.generate(0), "at least 1"),
@@ -295,7 +321,7 @@ def test_adam_sees_dense_gradients(tiny_config):
     model.compile(keras.optimizers.Adam(1e-3), n_samples=15)
     model.train_step(RNG.normal(size=(128, 6)).astype(np.float32))
     for a, b in zip(before, (model.prior.loc, model.prior.raw_scale), strict=True):
-        np.testing.assert_allclose(np.abs(a - b), 1e-3, rtol=1e-2)
+        np.testing.assert_allclose(np.abs(a - b), 1e-3, rtol=5e-2)
 
 
 def test_saving_without_compiling(tiny_config, tmp_path):

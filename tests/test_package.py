@@ -12,8 +12,9 @@ import nvisa_tf
 
 ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
-    {"config"}, {"data", "annealing", "objectives", "run_directory"}, {"networks", "distributions"}, {"inference"}, {"model"},
-    {"evaluation"}, {"training"}, {"workflows"},
+    {"methods", "files"}, {"config"}, {"data", "annealing", "objectives", "run_directory"}, {"networks", "distributions", "particles"},
+    {"inference", "learning"}, {"model"},
+    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce"},
 ]  # fmt: skip
 HEAVY = ("tensorflow", "tensorflow_probability", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
 
@@ -59,7 +60,7 @@ def test_a_lower_room_never_imports_a_higher_one():
     checked = 0
     for path in ROOT.rglob("*.py"):
         room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if room in ("__init__", "cli", "export"):
+        if room in ("__init__", "__main__", "cli", "export"):
             continue
         for other in imports_of(path):
             checked += 1

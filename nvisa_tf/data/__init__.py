@@ -2,5 +2,6 @@
 
 from nvisa_tf.data.dataset import Dataset, Splits, check, input_scaling
 from nvisa_tf.data.loaders import LOADERS, load_dataset, load_splits, read_array_file
+from nvisa_tf.data.rows import Array, RowView
 
-__all__ = ["LOADERS", "Dataset", "Splits", "check", "input_scaling", "load_dataset", "load_splits", "read_array_file"]
+__all__ = ["LOADERS", "Array", "Dataset", "RowView", "Splits", "check", "input_scaling", "load_dataset", "load_splits", "read_array_file"]

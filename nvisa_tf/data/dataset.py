@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+
+from nvisa_tf.data.rows import Array, RowView
+
+CHUNK = 10_000  # examples read at a time, so that a memory map is never loaded whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,13 +19,14 @@ class Dataset:
 
     Attributes:
       name: for reports.
-      x: raw examples [n, *shape], uint8, another integer type, or float; may be a memory map.
+      x: raw examples [n, *shape], uint8, another integer type, or float; may be a memory map
+        or some rows of one.
       y: integer labels [n], or None.
       max_value: the largest value that the format allows (255 for bytes), or None if unknown.
     """
 
     name: str
-    x: np.ndarray
+    x: Array
     y: np.ndarray | None = None
     max_value: float | None = None
 
@@ -37,8 +44,15 @@ class Dataset:
         return self.x.ndim >= 3
 
     def take(self, rows: np.ndarray | slice) -> Dataset:
-        """The same data set with these rows only."""
-        return dataclasses.replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows])
+        """The same data set with these rows only; those of a memory map stay in the file."""
+        rows = np.flatnonzero(rows) if isinstance(rows, np.ndarray) and rows.dtype == bool else rows
+        x = RowView(self.x, rows) if isinstance(self.x, np.memmap) and isinstance(rows, np.ndarray) else self.x[rows]
+        return dataclasses.replace(self, x=x, y=None if self.y is None else self.y[rows])
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The examples piece by piece: (index of the first, array [at most CHUNK, *shape])."""
+        for start in range(0, len(self), CHUNK):
+            yield start, np.asarray(self.x[start : start + CHUNK])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +64,14 @@ class Splits:
     description: str
 
 
-def check(dataset: Dataset, chunk: int = 10_000, constant: bool = False) -> Dataset:
+def check(dataset: Dataset, constant: bool = False) -> Dataset:
     """The same data set, or a ValueError that says in one sentence what is wrong with it.
 
-    Large arrays are read in chunks, so a memory map is never loaded whole. `constant` allows data of
-    one value, which cannot be clustered anew but can be put into clusters.
+    `constant` allows data of one value, which cannot be clustered anew but can be put into clusters.
     """
     x, y, name = dataset.x, dataset.y, dataset.name
-    if x.dtype.kind not in "buif":
-        raise ValueError(f"{name}: x has the type {x.dtype}; it must be integers or floats.")
+    if x.dtype.kind not in "buif" or x.dtype.itemsize > 8:
+        raise ValueError(f"{name}: x has the type {x.dtype}; it must be integers or floats of at most 64 bits.")
     if x.ndim not in (2, 3, 4):
         raise ValueError(f"{name}: x has {x.ndim} axes; it must be vectors [n, d] or images [n, h, w] or [n, h, w, c].")
     if 0 in x.shape:
@@ -70,8 +83,7 @@ def check(dataset: Dataset, chunk: int = 10_000, constant: bool = False) -> Data
             raise ValueError(f"{name}: y has the type {y.dtype}; labels must be integers.")
     bad, first = 0, -1
     low, high = np.inf, -np.inf
-    for start in range(0, len(x), chunk):
-        part = np.asarray(x[start : start + chunk])
+    for start, part in dataset.chunks():
         finite = np.isfinite(part).reshape(len(part), -1)
         if not finite.all():
             if first < 0:
@@ -103,18 +115,24 @@ def input_scaling(dataset: Dataset, method: str = "auto") -> tuple[np.ndarray, n
     one, zero = np.float32(1.0), np.float32(0.0)
     if method == "none":
         return np.asarray(one), np.asarray(zero)
-    # Statistics of at most 100,000 examples, spread evenly, are exact enough for a scale.
-    rows = np.asarray(dataset.x[:: max(1, len(dataset) // 100_000)]).reshape(-1, int(np.prod(dataset.shape)))
+    if method == "auto" and dataset.max_value:
+        return np.asarray(np.float32(1.0 / dataset.max_value)), np.asarray(zero)
+    low, high = _extremes(dataset)
     if method == "auto":
-        if dataset.max_value:
-            return np.asarray(np.float32(1.0 / dataset.max_value)), np.asarray(zero)
-        if rows.dtype.kind == "f" and rows.min() >= 0 and rows.max() <= 1:
+        if dataset.x.dtype.kind == "f" and low >= 0 and high <= 1:
             return np.asarray(one), np.asarray(zero)
         method = "minmax" if dataset.is_image else "standardize"
     if method == "minmax":
-        low, high = float(rows.min()), float(rows.max())
         width = (high - low) or 1.0
         return np.asarray(np.float32(1 / width)), np.asarray(np.float32(-low / width))
-    mean, sd = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
-    sd = np.where(sd > 1e-12 * np.maximum(1.0, np.abs(mean)), sd, 1.0)  # a constant dimension stays constant
-    return (1 / sd).astype(np.float32), (-mean / sd).astype(np.float32)
+    from sklearn.preprocessing import StandardScaler
+
+    scaler: Any = StandardScaler()  # gives a constant dimension the scale 1
+    for _, part in dataset.chunks():
+        scaler.partial_fit(part.reshape(len(part), -1))
+    return (1 / scaler.scale_).astype(np.float32), (-scaler.mean_ / scaler.scale_).astype(np.float32)
+
+
+def _extremes(dataset: Dataset) -> tuple[float, float]:
+    pairs = [(float(part.min()), float(part.max())) for _, part in dataset.chunks()]
+    return min(low for low, _ in pairs), max(high for _, high in pairs)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from nvisa_tf.config import DataConfig, near
 from nvisa_tf.data.dataset import Dataset, Splits, check
@@ -19,7 +20,9 @@ DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
 SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
 
 
-def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "train", test_fraction: float = 0.1) -> Splits:
+def load_dataset(
+    dataset: str | os.PathLike[str] = "digits", *, data_dir: str | os.PathLike[str] = "", split: str = "train", test_fraction: float = 0.1
+) -> Splits:
     """Load a data set by name or path and split it for training and scoring.
 
     Args:
@@ -33,7 +36,7 @@ def load_dataset(dataset: str = "digits", *, data_dir: str = "", split: str = "t
       ValueError: no such data set, or data that cannot be used; one sentence says why.
       FileNotFoundError: no such file, or a data set that is not prepared and cannot be downloaded.
     """
-    return load_splits(DataConfig(dataset=dataset, data_dir=data_dir, split=split, test_fraction=test_fraction))
+    return load_splits(DataConfig(dataset=os.fspath(dataset), data_dir=os.fspath(data_dir), split=split, test_fraction=test_fraction))
 
 
 def load_splits(config: DataConfig) -> Splits:
@@ -44,10 +47,7 @@ def load_splits(config: DataConfig) -> Splits:
     elif dataset.endswith((".npy", ".npz")) or os.sep in dataset or Path(dataset).exists():
         train, test = _file(config)
     else:
-        raise ValueError(
-            f"There is no data set {dataset!r}{near(dataset, LOADERS)}; the names are {', '.join(LOADERS)}, "
-            "and a file is a path to .npy or .npz."
-        )
+        raise ValueError(f"There is no data set {dataset!r}{near(dataset, LOADERS)}; a file of your own is a path to .npy or .npz.")
     if config.split == "all" and test is not train:
         both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
         train = test = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
@@ -147,6 +147,8 @@ def _tfds(name: str, host: str) -> Callable[[DataConfig], tuple[Dataset, Dataset
 
         folder = config.data_dir or os.environ.get("TFDS_DATA_DIR") or None
         tfds.disable_progress_bar()
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.ERROR)  # it warns of folders that it does not find; the refusal says it once
         try:
             builder = tfds.builder(name, data_dir=folder)
             if not builder.is_prepared():
@@ -158,6 +160,8 @@ def _tfds(name: str, host: str) -> Callable[[DataConfig], tuple[Dataset, Dataset
                 f"The data set {name} is not prepared in {folder or '~/tensorflow_datasets'} and could not be downloaded "
                 f"({type(error).__name__}); connect to the internet once, or point --data-dir or TFDS_DATA_DIR at a prepared folder."
             ) from error
+        finally:
+            logging.set_verbosity(verbosity)
         parts = [tfds.as_numpy(builder.as_dataset(split=s, batch_size=-1)) for s in ("train", "test")]
         train, test = (Dataset(name, p["image"][..., 0], p["label"].astype(np.int64), max_value=255.0) for p in parts)
         return train, test

@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import logsumexp
 
+from nvisa_tf.data import Array
+
 ROWS_A_CALL = 25_000  # decoder rows at a time; 784 float32 values each, about 80 MB
 
 
-def evaluate_bound(model: Any, x: np.ndarray, n_samples: int = 50, seed: int = 0, rows: int = ROWS_A_CALL) -> float:
+def evaluate_bound(model: Any, x: Array, n_samples: int = 50, seed: int = 0, rows: int = ROWS_A_CALL) -> float:
     """Mean over examples of log 1/M sum_m p(x, y_m, z_m) / q(y_m, z_m|x), in nats.
 
     The densities are at the model's scale and its present eps. Samples come in chunks that are

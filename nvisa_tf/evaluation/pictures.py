@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from nvisa_tf.files import replacing
 
 SMALLEST = 28  # pixels to which the side of a smaller image is blown up, in whole steps
 
@@ -34,7 +35,8 @@ def reconstruction_grid(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def _on_model_scale(model: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(model.preprocess(x)).reshape(x.shape)
+    flat = x.reshape(len(x), -1) * np.asarray(model.input_scale) + np.asarray(model.input_shift)  # grey, also where inputs are binarised
+    return flat.reshape(x.shape)
 
 
 def _grid(x: np.ndarray, columns: int) -> np.ndarray:
@@ -60,10 +62,8 @@ def save_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Write uint8 [h, w, 1 or 3] as PNG, replacing the file only once it is whole."""
     from PIL import Image
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary, format="PNG")
 
 
 def save_curves(path: str | os.PathLike[str], rows: Sequence[dict[str, Any]]) -> None:
@@ -86,7 +86,8 @@ def save_curves(path: str | os.PathLike[str], rows: Sequence[dict[str, Any]]) ->
     right.plot(epochs, column("eps_x"), ":", color="grey", label="eps_x")
     right.set(xlabel="epoch", ylim=(0, 1.02))
     right.legend()
-    figure.savefig(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
 
 
 def save_confusion(path: str | os.PathLike[str], counts: np.ndarray) -> None:
@@ -106,4 +107,5 @@ def save_confusion(path: str | os.PathLike[str], counts: np.ndarray) -> None:
     axes.set(xlabel="cluster, best matching first", ylabel="class", title="% of the class")
     axes.set_xticks(range(len(order)), order)
     axes.set_yticks(range(len(counts)))
-    figure.savefig(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)

@@ -12,6 +12,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from nvisa_tf.objectives.terms import Control, Estimate, LogProbs
+
+BASELINES = ("geometric", "arithmetic")
+
 
 class VimcoTerms(NamedTuple):
     """What one set of M samples says about the bound and its gradient; none carries a gradient.
@@ -37,15 +41,6 @@ class VimcoTerms(NamedTuple):
           log_p: [M, ...], log p(x, y_m, z_m), or those of its terms that are wanted.
         """
         return tf.reduce_sum((self.learning_signal - self.weights) * log_q + self.weights * log_p, axis=0)
-
-    def resample(self, seed: tf.Tensor) -> tf.Tensor:
-        """One sample an example, drawn by its weight: indices in [0, M), int64 [B]; weights are [M, B].
-
-        E over m ~ weights of grad log p(x|z_m) is sum_m weights_m grad log p(x|z_m), so its
-        gradient alone is an unbiased stand-in for the weighted sum.
-        """
-        chosen = tf.random.stateless_categorical(tf.math.log(tf.transpose(self.weights)), 1, seed)[:, 0]
-        return tf.minimum(chosen, self.weights.shape[0] - 1)  # NaN weights give M
 
 
 def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
@@ -75,8 +70,8 @@ def vimco(log_weights: tf.Tensor, baseline: str = "geometric") -> VimcoTerms:
     Raises:
       ValueError: M < 2, or an unknown baseline.
     """
-    if baseline not in ("geometric", "arithmetic"):
-        raise ValueError(f"baseline is {baseline!r}; it must be geometric or arithmetic.")
+    if baseline not in BASELINES:
+        raise ValueError(f"baseline is {baseline!r}; it must be {' or '.join(BASELINES)}.")
     n_samples = log_weights.shape[0]
     if n_samples is None or n_samples < 2:
         raise ValueError(
@@ -103,6 +98,12 @@ def vimco(log_weights: tf.Tensor, baseline: str = "geometric") -> VimcoTerms:
         learning_signal=(log_sum - log_m) - leave_one_out,
         weights=tf.exp(shifted - log_sum),
     )
+
+
+def estimate(log_probs: LogProbs, control: Control) -> Estimate:
+    """`vimco` as a training objective, from M samples of (y, z); log_probs are [M, B]."""
+    terms = vimco(log_probs.log_p - log_probs.log_q, control.baseline)
+    return Estimate(terms.bound, terms.surrogate(log_probs.log_q, log_probs.log_p), terms.weights)
 
 
 def _log_sum_others(shifted: tf.Tensor) -> tf.Tensor:

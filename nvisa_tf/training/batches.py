@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nvisa_tf.data import Array
+
 MEMORY_LIMIT = 2 * 2**30  # bytes of examples up to which they are kept on the device
 SHUFFLE_STREAM = 0x5F0F  # sets the shuffle's seeds apart from the model's
 
@@ -30,9 +32,7 @@ def permutation(n_examples: int, seed: int, epoch: Any) -> tf.Tensor:
     return tf.argsort(keys, stable=True)
 
 
-def step_runner(
-    model: Any, x: np.ndarray, *, batch_size: int, seed: int, pipeline: str, total_steps: int, xla: bool
-) -> Callable[[int], None]:
+def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: str, total_steps: int, xla: bool) -> Callable[[int], None]:
     """A function that runs the next n training steps on `x`, raw examples [n_examples, ...].
 
     The step to begin at is `model.step`, so it goes on wherever the model's state stands.
@@ -54,11 +54,9 @@ def step_runner(
     return make(model, x, batch_size, per_epoch, seed, total_steps, xla)
 
 
-def _memory_runner(
-    model: Any, x: np.ndarray, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
-) -> Callable[[int], None]:
+def _memory_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool) -> Callable[[int], None]:
     # A variable, so that the compiled program takes the data as an argument and not as a literal.
-    data = tf.Variable(np.ascontiguousarray(x), trainable=False, name="data")
+    data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")
     order_of = functools.partial(permutation, len(x), seed)
 
     @tf.function(jit_compile=xla)
@@ -76,9 +74,7 @@ def _memory_runner(
     return lambda n_steps: run(tf.constant(n_steps))
 
 
-def _stream_runner(
-    model: Any, x: np.ndarray, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
-) -> Callable[[int], None]:
+def _stream_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool) -> Callable[[int], None]:
     @functools.lru_cache(maxsize=2)
     def order_of(epoch: int) -> np.ndarray:
         return permutation(len(x), seed, tf.constant(epoch, tf.int32)).numpy()

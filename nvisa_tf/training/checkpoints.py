@@ -53,14 +53,14 @@ class Checkpoints:
         return tf.train.CheckpointManager(self._checkpoint, str(self.folder), max_to_keep=self._keep, checkpoint_name="step")
 
 
-def restore_weights(folder: Path, model: Any) -> int:
-    """Restore only the model's variables from the newest readable checkpoint; gives its step.
+def restore_weights(folder: Path, model: Any) -> tuple[int, list[str]]:
+    """Restore only the model's variables from the newest readable checkpoint; gives what `Checkpoints.restore` gives.
 
     Raises:
       ValueError: none can be read.
     """
     checkpoint = tf.train.Checkpoint(model=model)
-    return _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())[0]
+    return _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
 
 
 def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, list[str]]:

@@ -6,6 +6,7 @@ exact resume. It prints nothing: monitors are told what happens.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -19,10 +20,11 @@ from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
-from nvisa_tf.model import METRICS, NVISA
+from nvisa_tf.learning import METRICS
+from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
-from nvisa_tf.training.checkpoints import Checkpoints
+from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
 
 
 class TrainingDiverged(RuntimeError):
@@ -70,9 +72,11 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
     )
     model.compile(
         keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm or None),
+        objective=config.objective,
         n_samples=config.n_samples,
         baseline=config.baseline,
         decoder_gradient=config.decoder_gradient,
+        max_rows=config.max_rows,
         annealing_x=schedule if config.anneal in ("both", "x") else still,
         annealing_z=schedule if config.anneal in ("both", "z") else still,
         jit_compile=config.xla,
@@ -102,12 +106,13 @@ class Trainer:
     ) -> None:
         self.check_size(model, train)
         self.model, self.config, self.run, self.monitors = model, config, run, list(monitors)
+        model.rng_seed.assign(config.seed)  # every draw of the run is the configuration's, whoever made the model
         self.test = train if test is None else test
         batch_size = min(config.batch_size, len(train))
         self.steps_per_epoch = steps_per_epoch(len(train), batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         compile_for_training(model, config, self.steps_per_epoch)
-        self._run_steps = step_runner(
+        self.run_steps = step_runner(
             model,
             train.x,
             batch_size=batch_size,
@@ -148,14 +153,19 @@ class Trainer:
         """Restore the newest readable checkpoint and return its step.
 
         Raises:
-          ValueError: there is no run directory, or no readable checkpoint in it.
+          ValueError: there is no run directory, no readable checkpoint in it, or another process
+            is training it.
         """
         if self.run is None or self._checkpoints is None:
             raise ValueError("There is nothing to resume: this trainer has no run directory.")
-        step, damaged = self._checkpoints.restore()
-        if damaged:
-            self._tell(f"Checkpoint {', '.join(damaged)} cannot be read; going on from step {step}, the one before.")
-        self.run.rewind_metrics(step)
+        with self.run.locked():
+            if not numbered_checkpoints(self.run.checkpoints) and not self.run.metrics_file.exists():
+                self._tell("The run was stopped before its first checkpoint; it starts from the first step.")
+                return self.step
+            step, damaged = self._checkpoints.restore()
+            if damaged:
+                self._tell(f"Checkpoint {', '.join(damaged)} cannot be read; going on from step {step}, the one before.")
+            self.run.rewind_metrics(step)
         return step
 
     def train(self) -> str:
@@ -164,7 +174,12 @@ class Trainer:
         Raises:
           TrainingDiverged: `max_skipped` steps in a row were not finite; the last checkpoint stays.
           OSError: a file cannot be written; the last checkpoint stays.
+          ValueError: another process is training this run.
         """
+        with self.run.locked() if self.run else contextlib.nullcontext():
+            return self._train()
+
+    def _train(self) -> str:
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
         saved_at, last_save, step = -1, started, self.step
@@ -172,7 +187,7 @@ class Trainer:
             self._checkpoints.save(step)
         while step < self.total_steps and not self._stop_reason:
             n_steps = min(config.steps_per_call, self.total_steps - step, eval_steps - step % eval_steps)
-            self._run_steps(n_steps)
+            self.run_steps(n_steps)
             step = self.step
             self._check_divergence(step)
             elapsed = time.monotonic() - started

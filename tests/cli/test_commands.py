@@ -45,7 +45,7 @@ def finished_run(tmp_path_factory):
 def test_the_run_directory_is_complete(finished_run):
     run = finished_run / "run"
     names = {path.name for path in run.iterdir()}
-    assert names == {"config.toml", "run.json", "metrics.csv", "report.json", "checkpoints", "tensorboard", "plots", "model.keras"}
+    assert names == {".lock", "config.toml", "run.json", "metrics.csv", "report.json", "checkpoints", "tensorboard", "plots", "model.keras"}
     assert {path.name for path in (run / "plots").iterdir()} == {"samples.png", "reconstructions.png", "curves.png", "confusion.png"}
     info = json.loads((run / "run.json").read_text())
     assert info["format"] == 1
@@ -176,7 +176,7 @@ def test_no_labels(cli, tmp_path):
         (["train", "--dataset", "fashon_mnist"], "did you mean fashion_mnist"),
         (["train", "--dataset", "missing.npz"], "There is no file"),
         (["train", "--n-clusters", "1"], "n_clusters is 1; it must be at least 2"),
-        (["train", "--n-samples", "1"], "VIMCO needs at least 2"),
+        (["train", "--n-samples", "1"], "vimco needs at least 2"),
         (["train", "--n-clusters", "2000", *TINY], "1437 examples for 2000 clusters"),
         (["train", "--config", "missing.toml"], "cannot be read"),
         (["train", "--encoder-units", "a"], "not a list of integers"),

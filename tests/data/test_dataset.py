@@ -22,9 +22,13 @@ def test_unit_floats_stay():
     np.testing.assert_array_equal(scaled(x), x)
 
 
-def test_other_vectors_are_standardized_like_scikit_learn():
-    x = RNG.normal(3, 5, (200, 7)) * np.arange(7)  # the first dimension is constant
+def test_other_vectors_are_standardized_like_scikit_learn(monkeypatch):
+    x = RNG.normal(3, 5, (200, 7)) * np.arange(7) * [1, 1, 1, 1, 1, 1, 1e-9]  # the first dimension is constant, the last small
+    x[:, -1] -= 3 * 5e-9
+    monkeypatch.setattr("nvisa_tf.data.dataset.CHUNK", 7)
     np.testing.assert_allclose(scaled(x), StandardScaler().fit_transform(x), atol=1e-5)
+    expected = (x[:, 1:6] - x[:, 1:6].mean(0)) / x[:, 1:6].std(0)
+    np.testing.assert_allclose(scaled(x)[:, 1:6], expected, atol=1e-5)
 
 
 def test_other_images_are_brought_to_0_1():

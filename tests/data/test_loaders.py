@@ -87,6 +87,7 @@ def make_bad(folder):
     np.save(folder / "none.npy", good[:0])
     np.save(folder / "constant.npy", np.ones((30, 4)))
     np.save(folder / "complex.npy", good + 1j)
+    np.save(folder / "long.npy", good.astype(np.longdouble))
     np.savez(folder / "ylength.npz", x=good, y=np.zeros(29, int))
     np.savez(folder / "yfloat.npz", x=good, y=np.zeros(30))
 
@@ -109,6 +110,7 @@ def make_bad(folder):
         ("none.npy", "is empty"),
         ("constant.npy", "constant data has no clusters"),
         ("complex.npy", "type complex128"),
+        ("long.npy", "at most 64 bits"),
         ("ylength.npz", r"y has the shape \[29\] but x has 30 examples"),
         ("yfloat.npz", "labels must be integers"),
     ],
@@ -130,7 +132,9 @@ def test_no_such_file(tmp_path):
         load_dataset(str(tmp_path / "missing.npz"))
 
 
-def test_not_prepared_and_offline_is_one_sentence(tmp_path, monkeypatch):
+def test_not_prepared_and_offline_is_one_sentence(tmp_path, monkeypatch, caplog):
+    (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)  # of a download that did not end
+
     def unreachable(host):
         raise OSError(f"{host} cannot be reached")
 
@@ -139,3 +143,10 @@ def test_not_prepared_and_offline_is_one_sentence(tmp_path, monkeypatch):
         load_dataset("mnist", data_dir=str(tmp_path))
     assert "\n" not in str(caught.value)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert not caplog.records
+
+
+def test_the_configuration_knows_every_name():
+    from nvisa_tf.config import DATASETS
+
+    assert tuple(loaders.LOADERS) == DATASETS

@@ -25,6 +25,13 @@ def test_grid_is_a_row_a_cluster(shape, channels, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["g.png"]
 
 
+def test_binarised_models_are_drawn_in_grey():
+    config = {"n_clusters": 3, "latent_dim": 2, "encoder_units": (8,), "posterior_units": 8, "decoder_units": (8,)}
+    model = NVISA(ModelConfig(input_shape=(8, 8), likelihood="bernoulli", binarize=True, **config))
+    model.set_preprocessing(1 / 16)
+    assert len(np.unique(sample_grid(model, columns=4))) > 10
+
+
 def test_tiles_hold_their_clusters_samples():
     model = model_for((28, 28))
     model.prior.raw_scale.assign(np.full((3, 2), -100.0))

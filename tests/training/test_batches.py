@@ -68,11 +68,11 @@ def test_pipelines_and_xla_off_agree_on_weights(tiny_config, blobs):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("pipeline", ["memory", "stream"])
-def test_xla_trains_too(tiny_config, blobs, pipeline):
+@pytest.mark.parametrize(("pipeline", "max_rows"), [("memory", 10_000), ("memory", 64), ("stream", 64)])
+def test_xla_trains_too_also_in_chunks(tiny_config, blobs, pipeline, max_rows):
     x, _ = blobs
     model = NVISA(tiny_config)
-    model.compile(n_samples=3, jit_compile=True, decoder_gradient="resampled")
+    model.compile(n_samples=3, jit_compile=True, decoder_gradient="resampled", max_rows=max_rows)
     runner = step_runner(model, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=200, xla=True)
     runner(20)
     early = float(model.trackers["bound"].result())

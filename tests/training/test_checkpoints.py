@@ -97,6 +97,6 @@ def test_old_ones_are_deleted_also_after_a_restore(trained, tiny_config):
 def test_weights_only(trained, tiny_config):
     folder, weights = trained
     model = NVISA(tiny_config, seed=99)
-    assert restore_weights(folder, model) == 3
+    assert restore_weights(folder, model) == (3, [])
     for a, b in zip(model.weights, weights[3], strict=False):
         np.testing.assert_array_equal(a.numpy(), b)

@@ -120,6 +120,37 @@ def test_interrupted_and_resumed(tmp_path, straight):
     assert_same(run, straight)
 
 
+def test_streamed_and_killed_and_resumed(tmp_path, straight):
+    run = tmp_path / "run"
+    process = start("train", "--out", run, "--pipeline", "stream", *FLAGS)
+    wait_for(lambda: (run / "checkpoints").is_dir() and len(checkpoint_names(run)) >= 2, process, pause=0.002)
+    kill(process)
+    finish(start("train", "--resume", run))
+    assert_same(run, straight)
+
+
+def test_killed_before_the_first_checkpoint(tmp_path, straight):
+    run = tmp_path / "run"
+    process = start("train", "--out", run, *FLAGS)
+    wait_for(lambda: (run / "run.json").exists(), process)
+    kill(process)
+    assert not checkpoint_names(run)
+    assert "starts from the first step" in finish(start("train", "--resume", run))
+    assert_same(run, straight)
+
+
+def test_two_processes_cannot_train_one_run(tmp_path, straight):
+    run = tmp_path / "run"
+    process = start("train", "--out", run, *FLAGS)
+    wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.002)
+    process.send_signal(signal.SIGSTOP)
+    out = finish(start("train", "--resume", run), expected=2)
+    assert out.startswith(f"nvisa-tf: Another process is training {run}; ")
+    process.send_signal(signal.SIGCONT)
+    finish(process)
+    assert_same(run, straight)
+
+
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, *FLAGS)

@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nvisa_tf import NVISA, Dataset, Monitor, TrainConfig, Trainer, TrainingDiverged, clustering_accuracy, input_scaling
 
@@ -100,6 +101,19 @@ def test_diverging_training_ends_with_what_to_try(tiny_config, data):
 def test_fewer_examples_than_clusters(tiny_config, data):
     with pytest.raises(ValueError, match="2 examples for 3 clusters"):
         Trainer(NVISA(tiny_config), CONFIG, data.take(slice(0, 2)))
+
+
+def test_draws_are_those_of_the_configuration_whoever_made_the_model(tiny_config, data):
+    def trained(model_seed, seed):
+        model = NVISA(tiny_config, seed=model_seed)
+        for variable in model.trainable_variables:
+            variable.assign(tf.ones_like(variable) / 10)
+        Trainer(model, dataclasses.replace(CONFIG, seed=seed), data).train()
+        return [w.numpy() for w in model.trainable_variables]
+
+    first, same, other = trained(0, 3), trained(7, 3), trained(0, 4)
+    assert all((a == b).all() for a, b in zip(first, same, strict=True))
+    assert not all((a == b).all() for a, b in zip(first, other, strict=True))
 
 
 def test_nothing_to_resume(tiny_config, data):

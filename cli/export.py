@@ -1,0 +1,83 @@
+"""nvisa-tf export."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nvisa_tf.export.verify import Verification
+
+FORMATS = ("saved_model", "tflite", "keras")
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8-io")
+SIGNATURES = ("cluster", "embed", "generate")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of export."""
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("--out", metavar="DIR", help="where files go; those of the same name are replaced (default RUN/export)")
+    parser.add_argument("--format", choices=[*FORMATS, "all"], default="tflite", help="what to write (default tflite)")
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZATIONS,
+        default="none",
+        help="of the TFLite encoder; int8-io: also inputs and outputs (default none)",
+    )
+    parser.add_argument("--signature", action="append", choices=SIGNATURES, help="which to export, may be repeated (default: all)")
+    parser.add_argument(
+        "--min-agreement", type=float, default=0.99, metavar="X", help="least share of clusters equal to the Keras model's (default 0.99)"
+    )
+    parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: the run's)")
+    parser.add_argument(
+        "--name-clusters",
+        metavar="CSV",
+        help="label,name lines: name each cluster by its most frequent held-out label, for display (default: cluster 0 and so on)",
+    )
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Export and say how each file compares."""
+    RunDirectory.open(flags.run)
+    if not 0 <= flags.min_agreement <= 1:
+        raise ValueError(f"--min-agreement is {flags.min_agreement}; it must be from 0 to 1.")
+    names = _label_names(flags.name_clusters) if flags.name_clusters else None
+    with quiet_import():
+        from nvisa_tf.export.bundle import export_run
+    formats = FORMATS if flags.format == "all" else (flags.format,)
+    out = flags.out or str(Path(flags.run) / "export")
+    signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else SIGNATURES
+    for file in export_run(flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names):
+        text = f"{file.path}: {file.size / 1e6:.2f} MB"
+        if file.verification is not None:
+            text += f", {compared(file.verification)}"
+        print(text)
+    print(f"What they are: {Path(out) / 'model.json'}, {Path(out) / 'labels.txt'}.")
+    return 0
+
+
+def compared(found: Verification) -> str:
+    """A verification for a person."""
+    text = f"{found.agreement:.2%} of {found.examples:,} clusters as in Keras, probabilities within {found.max_difference:.1e}"
+    if found.accuracy is not None and found.keras_accuracy is not None:
+        text += f", accuracy {found.accuracy:.2%} ({100 * (found.accuracy - found.keras_accuracy):+.2f} points)"
+    return text
+
+
+def _label_names(path: str) -> dict[int, str]:
+    """Names by label from lines "label,name".
+
+    Raises:
+      ValueError: it cannot be read, or is not such lines.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+        return {int(label): name.strip() for label, name in rows}
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used ({getattr(error, 'strerror', None) or error}); it needs lines of label,name.") from error

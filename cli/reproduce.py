@@ -1,0 +1,149 @@
+"""nvisa-tf reproduce: the paper's tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+from pathlib import Path
+
+from nvisa_tf.cli.main import EXIT_FAILURE, quiet_import
+from nvisa_tf.config import PRESETS, DataConfig
+from nvisa_tf.files import write_text
+from nvisa_tf.reproduce import runs, tables
+from nvisa_tf.reproduce.ablation import ABLATION, choose, run_config
+from nvisa_tf.run_directory import RunDirectory
+
+PICTURES = "losses.png, samples.png, latent.png"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of reproduce."""
+    commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    text = "run every row of the paper's ablation table, and the methods beyond it; rows that are done are not run again"
+    ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    ablation.add_argument("--out", required=True, metavar="DIR", help="where runs, table and figures go; may hold earlier runs of the same")
+    ablation.add_argument("--dataset", default="mnist", metavar="NAME", help="as for train (default mnist)")
+    ablation.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
+    ablation.add_argument("--preset", choices=list(PRESETS), default="fast", help="options that the rows change (default fast)")
+    ablation.add_argument(
+        "--epochs", type=int, default=None, metavar="N", help="of every row; schedules scale with it (default: the preset's)"
+    )
+    ablation.add_argument("--seeds", type=seeds, default=(0,), metavar="N-N", help="such as 0-4 or 0,3 (default 0)")
+    ablation.add_argument("--rows", type=lambda t: tuple(t.split(",")), default=(), metavar="ROW,ROW", help="which rows (default: all)")
+    ablation.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each with its share of the cores (default 1)")
+    ablation.add_argument("--dry-run", action="store_true", help="list the runs with a time estimate, and stop (default: run them)")
+    ablation.add_argument("--points", type=int, default=10_000, metavar="N", help="examples in figure 3 (default 10,000)")
+    text = "draw the loss curves, samples and latent space of runs"
+    figures = commands.add_parser("figures", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    figures.add_argument("runs", nargs="+", metavar="RUN", help="run directories; the latent space is the last one's")
+    figures.add_argument("--out", default=".", metavar="DIR", help="where losses.png, samples.png and latent.png go (default: here)")
+    figures.add_argument("--points", type=int, default=10_000, metavar="N", help="examples in the latent space's picture (default 10,000)")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Parse "0-4" and "0,3,7"; argparse turns the error into its own sentence."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds such as 0-4 or 0,3")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Run the table, or draw."""
+    if flags.points < 10:
+        raise ValueError(f"--points is {flags.points}; it must be at least 10.")
+    return _figures(flags, Path(flags.out)) if flags.what == "figures" else _ablation(flags, Path(flags.out))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+
+
+def _ablation(flags: argparse.Namespace, out: Path) -> int:
+    if flags.jobs < 1:
+        raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
+    common = {"dataset": flags.dataset, "data_dir": flags.data_dir}
+    rows = choose(flags.rows)
+    jobs = [
+        runs.Job(name, seed, run_config(row, flags.preset, seed, flags.epochs, common), out / "runs" / f"{name}-seed{seed}")
+        for name, row in rows.items()
+        for seed in flags.seeds
+    ]
+    before = {job: runs.outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
+    if flags.dry_run:
+        return _list(jobs, before, flags)
+    _make(out)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
+    failed = runs.run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
+    outcomes = {job: runs.outcome(job) for job in jobs}
+    results = list(outcomes.items())
+    table = tables.as_markdown(rows, results)
+    write_text(out / "ablation.csv", tables.as_csv(results))
+    write_text(out / "ablation.md", table)
+    print(table)
+    finished = [job for job, found in results if found.status in ("done", "diverged")]
+    finished.sort(key=lambda job: outcomes[job].status)  # "done" before "diverged"
+    drawn = ""
+    if finished:
+        first: dict[str, RunDirectory] = {}
+        for job in finished:
+            first.setdefault(f"{ABLATION[job.row].method} {ABLATION[job.row].configuration}", RunDirectory.open(job.folder))
+        _draw(first, out, flags.points, last="VIMCO NVISA*, 15 samples")
+        drawn = f", {PICTURES}"
+    print(f"Written to {out}: ablation.csv, ablation.md{drawn}.")
+    if failed:
+        print(f"{failed} run(s) ended before their end; the same command goes on with them.")
+    return EXIT_FAILURE if failed else 0
+
+
+def _list(jobs: list[runs.Job], before: dict[runs.Job, runs.Outcome], flags: argparse.Namespace) -> int:
+    with quiet_import():
+        import tensorflow as tf
+
+        from nvisa_tf.data import load_splits
+        from nvisa_tf.reproduce.timing import minutes_of_training
+    tf.get_logger().setLevel("ERROR")  # it warns of a program for each row, which is what is wanted
+    splits = load_splits(DataConfig(dataset=flags.dataset, data_dir=flags.data_dir))
+    total, minutes = 0.0, dict[str, float]()
+    for job in jobs:
+        found = before[job]
+        if found.status in ("done", "diverged"):
+            print(f"{job.folder.name:36} {found.status}")
+            continue
+        if job.row not in minutes:
+            minutes[job.row] = minutes_of_training(job.config, splits)
+        left = minutes[job.row] * (1 - (found.epoch or 0.0) / job.config.train.epochs)
+        total += left
+        print(f"{job.folder.name:36} {found.status:8} about {left:6.1f} minutes for {job.config.train.epochs} epochs")
+    print(f"{total:.0f} minutes of training in all, one run after the other with all cores.")
+    return 0
+
+
+def _figures(flags: argparse.Namespace, out: Path) -> int:
+    opened = [RunDirectory.open(path) for path in flags.runs]
+    _make(out)
+    with quiet_import():
+        from nvisa_tf.reproduce.figures import labels_of
+    _draw(labels_of(opened), out, flags.points)
+    print(f"Written to {out}: {PICTURES}.")
+    return 0
+
+
+def _draw(opened: dict[str, RunDirectory], out: Path, points: int, last: str | None = None) -> None:
+    with quiet_import():
+        from nvisa_tf.data import load_splits
+        from nvisa_tf.reproduce import figures
+        from nvisa_tf.workflows import load_run
+    figures.save_losses(out / "losses.png", opened)
+    models = {label: load_run(run.path)[0] for label, run in opened.items()}
+    figures.save_samples(out / "samples.png", models)
+    shown = last if last in models else list(models)[-1]
+    test = load_splits(opened[shown].config().data).test
+    figures.save_latent_space(out / "latent.png", models[shown], test.x[:points])

@@ -1,0 +1,48 @@
+"""nvisa-tf verify."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from nvisa_tf.cli.export import compared
+from nvisa_tf.cli.files import read_examples
+from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.export import sidecar
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of verify."""
+    parser.add_argument("file", metavar="FILE", help="an exported encoder (.tflite, .keras or saved_model), beside its model.json")
+    parser.add_argument("--data", required=True, metavar="DATA", help="a .npy or .npz file, or a data set's name for its test split")
+    parser.add_argument("--run", metavar="RUN", help="the run whose model it must agree with (default: the one in model.json)")
+    parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
+    parser.add_argument(
+        "--min-agreement", type=float, default=0.99, metavar="X", help="least share of clusters equal to the Keras model's (default 0.99)"
+    )
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Check the file's sum, then its answers; 1 where it is not good enough."""
+    path = Path(flags.file)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    about = sidecar.read(path.parent)
+    entry = next((file for file in about["files"] if file["path"] == path.name), None)
+    if entry is None:
+        raise ValueError(f"{path.parent / sidecar.NAME} does not know {path.name}; give a file that nvisa-tf export wrote.")
+    if sidecar.describe(path)["sha256"] != entry["sha256"]:
+        raise ValueError(f"{path} is not the file that was exported: its checksum differs from that in {sidecar.NAME}; export it again.")
+    if entry["verification"] is None:
+        raise ValueError(f"{path} is a generator, which has no clusters to verify; give an encoder.")
+    data = read_examples(flags.data, flags.data_dir)
+    with quiet_import():
+        from nvisa_tf.export.verify import compare, open_encoder, require
+        from nvisa_tf.workflows import load_run
+    model = load_run(flags.run or about["run"])[0]
+    found = compare(open_encoder(path, entry["format"]), model, np.asarray(data.x), data.y)
+    print(f"{path}: {compared(found)}")
+    require(found, entry["quantize"] == "none", flags.min_agreement)
+    return 0

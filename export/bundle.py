@@ -1,0 +1,197 @@
+"""Export a run: files, each verified before it is put in place, and the sidecar."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nvisa_tf.data import Dataset, Splits, load_splits
+from nvisa_tf.export import sidecar
+from nvisa_tf.export.convert import QUANTIZATIONS, save_saved_model, to_tflite
+from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, frozen_module
+from nvisa_tf.export.verify import Verification, compare, open_encoder, require
+from nvisa_tf.files import replacing
+from nvisa_tf.model import NVISA
+from nvisa_tf.workflows import load_run
+
+FORMATS = ("saved_model", "tflite", "keras")
+REPRESENTATIVE = 300  # training examples that set the ranges of int8
+VERIFIED = 10_000  # held-out examples at most that an export is verified on
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """What one exported file is: its path, format, quantization, size in bytes, and how it compares (None for a generator)."""
+
+    path: Path
+    form: str
+    quantize: str
+    size: int
+    verification: Verification | None
+
+
+def export_run(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    formats: Sequence[str] = FORMATS,
+    quantize: str = "none",
+    signatures: Sequence[str] = (*ENCODER_SIGNATURES, *GENERATOR_SIGNATURES),
+    min_agreement: float = 0.99,
+    data_dir: str = "",
+    label_names: Mapping[int, str] | None = None,
+) -> list[ExportedFile]:
+    """Write a run's model as files that need nothing else of this package.
+
+    Args:
+      run: a run directory.
+      out: the folder to write to; files of the same name in it are replaced, each once its successor is whole.
+      formats: of `FORMATS`.
+      quantize: of `nvisa_tf.export.convert.QUANTIZATIONS`, for TFLite encoders.
+      signatures: which to export; "generate" is a file of its own.
+      min_agreement: the smallest share of held-out examples to which a quantized encoder must give the Keras
+        model's cluster; a float32 file must agree on all.
+      data_dir: tensorflow-datasets folder, instead of the run's.
+      label_names: names by label; each cluster is shown by the name of its most frequent held-out label.
+
+    Raises:
+      ValueError: not a run, an unknown format, quantization or signature, or names for data without labels.
+      RuntimeError: a file does not answer as the Keras model does; it is not kept.
+    """
+    for chosen, known in ((formats, FORMATS), ([quantize], QUANTIZATIONS), (signatures, (*ENCODER_SIGNATURES, *GENERATOR_SIGNATURES))):
+        for name in chosen:
+            if name not in known:
+                raise ValueError(f"There is no {name!r} to export; there are {', '.join(known)}.")
+    if "cluster" not in signatures:
+        raise ValueError("The signature cluster must be among those exported.")
+    model, config, directory = load_run(run)
+    splits = load_splits(dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir))
+    names = name_clusters(model, splits.test, label_names)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = "uint8" if splits.train.x.dtype == np.uint8 else "float32"
+    job = _Job(model, splits, folder, dtype, quantize, min_agreement)
+    exported = [file for form in formats for file in job.write(form, signatures)]
+    info = directory.info()
+    sidecar.write(
+        folder,
+        {
+            "name": splits.train.name,
+            "run": str(directory.path.resolve()),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": info["versions"],
+            "n_clusters": model.config.n_clusters,
+            "latent_dim": model.config.latent_dim,
+            "cluster_names": names,
+            "input": {
+                "shape": list(model.config.input_shape),
+                "dtype": dtype,
+                "preprocessing": "inside; give raw values as the data set has them",
+            },
+            "files": [_entry(file) for file in exported],
+        },
+    )
+    return exported
+
+
+def name_clusters(model: NVISA, test: Dataset, label_names: Mapping[int, str] | None) -> list[str]:
+    """A display name for each cluster: its majority label's, or "cluster 3" where there is none.
+
+    Raises:
+      ValueError: there are names but no labels, or a majority label has no name.
+    """
+    names = [f"cluster {k}" for k in range(model.config.n_clusters)]
+    if label_names is None:
+        return names
+    if test.y is None:
+        raise ValueError("Clusters cannot be named: the data have no labels.")
+    clusters = model.predict_clusters(test.x)
+    for k in np.unique(clusters):
+        label = int(np.bincount(test.y[clusters == k]).argmax())
+        if label not in label_names:
+            raise ValueError(f"Cluster {k} is mostly of label {label}, which has no name.")
+        names[k] = label_names[label]
+    return names
+
+
+def _entry(file: ExportedFile) -> dict[str, Any]:
+    verification = None if file.verification is None else dataclasses.asdict(file.verification)
+    about = {"path": file.path.name, "format": file.form, "quantize": file.quantize, "verification": verification}
+    return {**about, **sidecar.describe(file.path)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    model: NVISA
+    splits: Splits
+    folder: Path
+    dtype: str
+    quantize: str
+    min_agreement: float
+
+    def write(self, form: str, signatures: Sequence[str]) -> Iterator[ExportedFile]:
+        encoder = [name for name in signatures if name in ENCODER_SIGNATURES]
+        if form == "keras":
+            with replacing(self.folder / "model.keras") as temporary:
+                self.model.save(temporary)
+                found = self._verified(temporary, form, exact=True)
+            yield self._file("model.keras", form, "none", found)
+        elif form == "saved_model":
+            module, functions = frozen_module(self.model, list(signatures), self.dtype)
+            with _replacing_folder(self.folder / "saved_model") as temporary:
+                save_saved_model(module, functions, temporary)
+                found = self._verified(temporary, form, exact=True)
+            yield self._file("saved_model", form, "none", found)
+        else:
+            yield self._tflite(encoder)
+            if "generate" in signatures:
+                module, functions = frozen_module(self.model, GENERATOR_SIGNATURES, self.dtype)
+                with replacing(self.folder / "generator.tflite") as temporary:
+                    temporary.write_bytes(to_tflite(module, functions, "none", self._examples(GENERATOR_SIGNATURES)))
+                yield self._file("generator.tflite", form, "none", None)
+
+    def _tflite(self, names: Sequence[str]) -> ExportedFile:
+        # Int8 inputs are made by the converter, from float ones.
+        dtype = "float32" if self.quantize == "int8-io" else self.dtype
+        module, functions = frozen_module(self.model, names, dtype)
+        name = "encoder.tflite" if self.quantize == "none" else f"encoder-{self.quantize}.tflite"
+        with replacing(self.folder / name) as temporary:
+            temporary.write_bytes(to_tflite(module, functions, self.quantize, self._examples(names, dtype)))
+            found = self._verified(temporary, "tflite", exact=self.quantize == "none")
+        return self._file(name, "tflite", self.quantize, found)
+
+    def _examples(self, names: Sequence[str], dtype: str = "float32") -> Callable[[], Iterable[tuple[str, dict[str, np.ndarray]]]]:
+        """Evenly spread training examples, one at a time, for every signature."""
+        train: Dataset = self.splits.train
+        rows = np.asarray(train.x[:: max(1, len(train) // REPRESENTATIVE)][:REPRESENTATIVE]).astype(dtype)
+        return lambda: ((name, {"image": rows[i : i + 1]}) for i in range(len(rows)) for name in names)
+
+    def _verified(self, path: Path, form: str, exact: bool) -> Verification:
+        test = self.splits.test
+        x, y = np.asarray(test.x[:VERIFIED]), None if test.y is None else test.y[:VERIFIED]
+        found = compare(open_encoder(path, form), self.model, x, y)
+        require(found, exact, self.min_agreement)
+        return found
+
+    def _file(self, name: str, form: str, quantize: str, found: Verification | None) -> ExportedFile:
+        path = self.folder / name
+        return ExportedFile(path, form, quantize, sidecar.describe(path)["bytes"], found)
+
+
+@contextlib.contextmanager
+def _replacing_folder(target: Path) -> Iterator[Path]:
+    """`nvisa_tf.files.replacing` for a folder."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""Clusters from an exported TFLite encoder; needs NumPy and ai-edge-litert, and no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+
+class ClusterEncoder:
+    """An encoder file that `nvisa-tf export --format tflite` wrote.
+
+    Args:
+      path: the .tflite file.
+      threads: of the interpreter.
+
+    Attributes:
+      shape: of one image, raw, as the data set has it.
+      dtype: of images.
+      n_clusters: K.
+      has_embed: whether it can `embed`.
+
+    Raises:
+      ValueError: no such file, not a TFLite file, or one without the signatures of an encoder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; it must be at least 1.")
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"The encoder {path} cannot be read: {error.strerror}.") from error
+        # The interpreter would end the process, or read past the end, on some files that are no model.
+        if content[4:8] != b"TFL3":
+            raise ValueError(f"{path} is not a TFLite file; give an encoder that nvisa-tf export --format tflite wrote.")
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
+            signatures = self._interpreter.get_signature_list()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged or needs a newer ai-edge-litert ({str(error).splitlines()[0]}).") from error
+        if "cluster" not in signatures:
+            raise ValueError(
+                f"{path} has no signature 'cluster' (it has {', '.join(signatures) or 'none'}); it is not an nvisa-tf encoder."
+            )
+        self._runners = {name: self._interpreter.get_signature_runner(name) for name in signatures}
+        self.has_embed = "embed" in signatures
+        image = self._runners["cluster"].get_input_details()["image"]
+        self._quantization = image["quantization"] if image["dtype"] == np.int8 else None
+        self.shape = tuple(int(n) for n in image["shape_signature"][1:])
+        self.dtype = np.dtype(np.float32 if self._quantization else image["dtype"])
+        self.n_clusters = int(self._runners["cluster"].get_output_details()["probabilities"]["shape_signature"][-1])
+
+    def classify(self, images: Any, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """Clusters int32 [n] and q(y|x) float32 [n, K] of raw images [n, *shape].
+
+        Raises:
+          ValueError: images of another shape, none, or with NaN or Inf.
+        """
+        found = self._run("cluster", images, batch_size)
+        return found["cluster"], found["probabilities"]
+
+    def embed(self, images: Any, batch_size: int = 64) -> np.ndarray:
+        """The mean of q(z|y, x) at each image's cluster, float32 [n, D]; raises as `classify`.
+
+        Raises:
+          ValueError: the file was exported without this signature.
+        """
+        if "embed" not in self._runners:
+            raise ValueError("This encoder was exported without the signature 'embed'.")
+        return self._run("embed", images, batch_size)["embedding"]
+
+    def _run(self, name: str, images: Any, batch_size: int) -> dict[str, np.ndarray]:
+        images = np.asarray(images)
+        if images.shape[1:] != self.shape or not len(images):
+            raise ValueError(f"The images have the shape {list(images.shape)}; this encoder takes [n, {', '.join(map(str, self.shape))}].")
+        if images.dtype.kind not in "buif" or not np.isfinite(images).all():
+            raise ValueError("The images must be numbers, none of them NaN or Inf.")
+        if self.dtype == np.uint8 and (images.min() < 0 or images.max() > 255):
+            raise ValueError(f"The images have values from {images.min():g} to {images.max():g}; this encoder takes bytes, 0 to 255.")
+        if self.dtype == np.uint8 and images.dtype.kind == "f" and (images % 1).any():
+            raise ValueError("The images have fractions; this encoder takes bytes, 0 to 255, as the data set has them.")
+        runner = self._runners[name]
+        outputs = runner.get_output_details()
+        parts = []
+        for start in range(0, len(images), batch_size):
+            found = runner(image=self._quantized(images[start : start + batch_size]))
+            parts.append({key: _dequantized(value, outputs[key]) for key, value in found.items()})
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _quantized(self, images: np.ndarray) -> np.ndarray:
+        if self._quantization is None:
+            return np.ascontiguousarray(images, self.dtype)
+        scale, zero = self._quantization
+        return np.clip(np.round(images / scale) + zero, -128, 127).astype(np.int8)
+
+
+def _dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    if values.dtype != np.int8:
+        return values
+    scale, zero = details["quantization"]
+    return (values.astype(np.float32) - zero) * np.float32(scale)

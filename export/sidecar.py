@@ -1,0 +1,70 @@
+"""model.json, which stands beside exported files and says what they are and how good they were.
+
+{"format": 1,
+ "name": data set, "run": path of the training run, "created": ISO time, "versions": {package: version},
+ "n_clusters": K, "latent_dim": D, "cluster_names": [K names],
+ "input": {"shape": [...], "dtype": of the images, "preprocessing": where it happens},
+ "files": [{"path": beside model.json, "format", "quantize", "signatures": {name: {inputs, outputs}},
+            "bytes", "sha256", "verification": {...} or null}]}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nvisa_tf.files import write_text
+
+FORMAT = 1
+NAME = "model.json"
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file, or of a folder's files in the order of their names."""
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            content = file.read_bytes()
+            size += len(content)
+            digest.update(content)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def write(folder: Path, content: dict[str, Any]) -> None:
+    """Write model.json, and labels.txt with a cluster's name a line.
+
+    Earlier files of the same run that are still there, unchanged, keep their entries.
+    """
+    if (folder / NAME).is_file():
+        before, new = read(folder), {file["path"] for file in content["files"]}
+        if before.get("run") == content["run"]:
+            kept = [file for file in before["files"] if file["path"] not in new and _unchanged(folder, file)]
+            content = {**content, "files": [*content["files"], *kept]}
+    write_text(folder / "labels.txt", "".join(f"{name}\n" for name in content["cluster_names"]))
+    write_text(folder / NAME, json.dumps({"format": FORMAT, **content}, indent=2) + "\n")
+
+
+def _unchanged(folder: Path, file: dict[str, Any]) -> bool:
+    path = folder / file["path"]
+    return path.exists() and describe(path)["sha256"] == file["sha256"]
+
+
+def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What model.json holds.
+
+    Raises:
+      ValueError: there is none, it cannot be read, or it is of a newer format.
+    """
+    path = Path(folder) / NAME
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); it is written beside every export.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise ValueError(f"{path} is not an nvisa-tf sidecar file.")
+    if content["format"] > FORMAT:
+        raise ValueError(f"{path} has format {content['format']}, and this nvisa-tf knows formats up to {FORMAT}; upgrade nvisa-tf.")
+    return content

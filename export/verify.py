@@ -1,0 +1,112 @@
+"""Whether an exported encoder answers as the Keras model does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf.evaluation import clustering_scores
+from nvisa_tf.export.runtime import ClusterEncoder
+from nvisa_tf.model import NVISA
+
+TIE = 1e-5  # examples whose two best probabilities are closer do not count in the agreement
+TOLERANCE = 1e-5  # of float32 probabilities
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """An encoder against the Keras model on held-out examples.
+
+    Attributes:
+      examples: how many.
+      agreement: share of equal clusters, ties of the Keras model's probabilities apart.
+      max_difference: of any probability.
+      embedding_difference: the largest, as a share of the embeddings' standard deviation; None without `embed`.
+      accuracy, keras_accuracy: clustering accuracy of both; None without labels.
+    """
+
+    examples: int
+    agreement: float
+    max_difference: float
+    embedding_difference: float | None
+    accuracy: float | None
+    keras_accuracy: float | None
+
+
+Answers = tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], Callable[[np.ndarray], np.ndarray] | None]
+
+
+def open_encoder(path: Path, form: str) -> Answers:
+    """(classify, embed or None) of a file or folder in one of the formats tflite, saved_model and keras.
+
+    Raises:
+      ValueError: it is not what it should be.
+    """
+    if form == "tflite":
+        encoder = ClusterEncoder(path)
+        return encoder.classify, encoder.embed if encoder.has_embed else None
+    try:
+        loaded = tf.saved_model.load(str(path)) if form == "saved_model" else keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} cannot be loaded as {form} ({first}).") from error
+    if form == "keras":
+        if not isinstance(loaded, NVISA):
+            raise ValueError(f"{path} is not an nvisa-tf model.")
+        return lambda x: (loaded.predict_clusters(x), loaded.predict_proba(x)), loaded.embed
+
+    def ask(name: str, x: np.ndarray) -> dict[str, Any]:
+        signature = loaded.signatures[name]
+        dtype = signature.structured_input_signature[1]["image"].dtype
+        return {key: value.numpy() for key, value in signature(image=tf.cast(x, dtype)).items()}
+
+    if "cluster" not in loaded.signatures:
+        raise ValueError(f"{path} has no signature 'cluster'; it is not an nvisa-tf encoder.")
+
+    def classify(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = ask("cluster", x)
+        return found["cluster"], found["probabilities"]
+
+    return classify, (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None
+
+
+def compare(encoder: Answers, model: NVISA, x: np.ndarray, y: np.ndarray | None) -> Verification:
+    """Ask both about raw examples x [n, *input_shape], with labels y [n] or None."""
+    classify, embed = encoder
+    clusters, probabilities = classify(x)
+    expected = model.predict_proba(x)
+    best = np.sort(expected, 1)
+    clear = best[:, -1] - best[:, -2] > TIE
+    agreement = float(np.mean((clusters == expected.argmax(1))[clear])) if clear.any() else 1.0
+    difference = None
+    if embed is not None:
+        reference = model.embed(x)
+        difference = float(np.abs(embed(x) - reference).max() / (reference.std() or 1.0))
+    scores = [None, None] if y is None else [clustering_scores(y, c).accuracy for c in (clusters, expected.argmax(1))]
+    return Verification(len(x), agreement, float(np.abs(probabilities - expected).max()), difference, *scores)
+
+
+def require(found: Verification, exact: bool, min_agreement: float) -> None:
+    """Raise RuntimeError, in one sentence, where an encoder is not good enough.
+
+    Args:
+      found: from `compare`.
+      exact: whether it computes in float32, and so must agree everywhere to `TOLERANCE`.
+      min_agreement: the smallest share of equal clusters of the others.
+    """
+    if exact and (found.max_difference >= TOLERANCE or found.agreement < 1):
+        raise RuntimeError(
+            f"The exported encoder differs from the Keras model by {found.max_difference:.2g} in a probability, with {found.agreement:.2%} "
+            f"equal clusters, on {found.examples} examples; a float32 file must stay below {TOLERANCE:g}."
+        )
+    if found.agreement < min_agreement:
+        raise RuntimeError(
+            f"The exported encoder gives {found.agreement:.2%} of {found.examples} examples the Keras model's cluster, below "
+            f"--min-agreement {min_agreement:g}; choose another --quantize, or a smaller --min-agreement."
+        )

@@ -1,0 +1,5 @@
+"""`python -m nvisa_tf`, the same as `nvisa-tf`."""
+
+from nvisa_tf.cli.main import main
+
+main()

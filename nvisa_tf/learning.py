@@ -1,0 +1,280 @@
+"""How the model learns: compile options and the one gradient step, for any method of `objectives`.
+
+Shapes: B examples, M samples, K clusters, D latent dimensions, d = input_dim values an example.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from nvisa_tf.annealing import StdAnnealing
+from nvisa_tf.methods import METHODS, Method
+from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
+from nvisa_tf.particles import Particles, Proposal, row_chunks
+
+METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "grad_norm", "ess", "entropy_y", "entropy_usage")
+
+
+class RunningMean(keras.metrics.Mean):
+    """The mean since the last reset; NaN, not 0, where every step since was skipped."""
+
+    def result(self) -> tf.Tensor:
+        """The mean, a scalar."""
+        return tf.math.divide(self.total, self.count)
+
+
+class StepOptions(NamedTuple):
+    """What `compile` was given beside the optimizer."""
+
+    objective: str
+    n_samples: int
+    baseline: str
+    decoder_gradient: str
+    max_rows: int
+    annealing_x: StdAnnealing
+    annealing_z: StdAnnealing
+
+    @property
+    def method(self) -> Method:
+        """What is known of the objective beforehand."""
+        return METHODS[self.objective]
+
+
+class StepResult(NamedTuple):
+    """The loss's gradient by trainable variable (the loss is minus the objective), the estimate, and what it came from."""
+
+    gradients: list[tf.Tensor]
+    estimate: Estimate
+    log_probs: LogProbs
+    q_y: Any
+
+
+class TrainingMixin:
+    """compile, train_step and test_step; mixed into `NVISA`."""
+
+    if TYPE_CHECKING:  # the model's own methods and networks
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        *,
+        objective: str = "vimco",
+        n_samples: int = 15,
+        baseline: str = "geometric",
+        decoder_gradient: str = "all",
+        max_rows: int = 16384,
+        annealing_x: StdAnnealing | None = None,
+        annealing_z: StdAnnealing | None = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Choose how `train_step` trains.
+
+        Args:
+          optimizer: a Keras optimizer; its `global_clipnorm` clips the gradient.
+          objective: a name in `nvisa_tf.METHODS`, which says what each is good for.
+          n_samples: M samples of (y, z) an example; for methods that enumerate y, S of z for each.
+          baseline: VIMCO's, "geometric" or "arithmetic", see `nvisa_tf.vimco`.
+          decoder_gradient: "all" takes the decoder's gradient from all samples, weighted;
+            "resampled" from one sample drawn by its weight: unbiased, and the other M - 1 are
+            only run forward. Not for methods that reparameterize z.
+          max_rows: decoder rows (samples times examples) computed at once. Beyond it the samples go
+            in chunks of at least one (where y is enumerated, one cluster's), the decoder forward twice
+            and backward once: memory no longer grows with their number, and the result is the same
+            to rounding, but that hold_scales looks at each chunk's gradient.
+          annealing_x, annealing_z: schedules of eps_x and eps_z; None keeps them at 1e-4.
+          jit_compile: compile the step with XLA.
+          **kwargs: passed to `keras.Model.compile`.
+
+        Raises:
+          ValueError: an unknown objective or decoder_gradient, one that does not go with the other, too
+            few samples, max_rows < 1, an unknown baseline, or nvil without ModelConfig.baseline_units.
+        """
+        self._estimator = estimator(objective)
+        method = METHODS[objective]
+        if n_samples < method.min_samples:
+            raise ValueError(f"n_samples is {n_samples}; {objective} needs at least {method.min_samples}.")
+        if decoder_gradient not in ("all", "resampled"):
+            raise ValueError(f"decoder_gradient is {decoder_gradient!r}; it must be all or resampled.")
+        if decoder_gradient == "resampled" and method.reparameterizes_z:
+            raise ValueError(f"{objective} takes its gradient through z of every sample; use decoder_gradient all.")
+        if baseline not in BASELINES:
+            raise ValueError(f"baseline is {baseline!r}; it must be {' or '.join(BASELINES)}.")
+        if max_rows < 1:
+            raise ValueError(f"max_rows is {max_rows}; it must be at least 1.")
+        if objective == "nvil" and self.control_network is None:
+            raise ValueError("nvil needs a baseline network; set ModelConfig.baseline_units, such as (100,).")
+        still = StdAnnealing.constant(1e-4)
+        self._step_options = StepOptions(
+            objective, n_samples, baseline, decoder_gradient, max_rows, annealing_x or still, annealing_z or still
+        )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
+        # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
+        self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, serialized; None before that."""
+        if not self.compiled:
+            return None
+        options = {k: keras.saving.serialize_keras_object(v) for k, v in self._step_options._asdict().items()}
+        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile, **options}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """The inverse of `get_compile_config`."""
+        self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One gradient step on one batch; labels in `data` are not looked at.
+
+        A loss or gradient that is not finite changes no weight: the step is skipped and counted.
+        Every draw derives from (seed, step). Returns the running means since the last
+        `reset_metrics` (NaN where all steps were skipped) and `skipped`, the steps skipped in all.
+        """
+        x = self.preprocess(keras.utils.unpack_x_y_sample_weight(data)[0])
+        options, variables = self._step_options, self.trainable_variables
+        self.eps_x.assign(options.annealing_x(self.step))
+        self.eps_z.assign(options.annealing_z(self.step))
+        # Two words, so that step and seed cannot collide.
+        seed = tf.cast(tf.stack([tf.convert_to_tensor(self.rng_seed), tf.convert_to_tensor(self.step)]), tf.int32)
+        result = self.loss_gradient(x, seed)
+        with tf.GradientTape() as tape:
+            l2 = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
+        gradients = result.gradients
+        if self.losses:
+            pull = tape.gradient(l2, _values(variables), unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            gradients = [g + p for g, p in zip(gradients, pull, strict=True)]
+        values = self._values_to_report(result, l2)
+        values["grad_norm"] = tf.linalg.global_norm(gradients)
+        finite = tf.math.is_finite(values["loss"]) & tf.math.is_finite(values["grad_norm"])
+
+        def update() -> tf.Tensor:
+            self.optimizer.apply(gradients, variables)
+            if result.estimate.mean is not None:
+                self.control_mean.assign(result.estimate.mean)
+                self.control_variance.assign(result.estimate.variance)
+            return tf.constant(0, tf.int64)
+
+        missed = tf.cond(finite, update, lambda: tf.constant(1, tf.int64))
+        self.skipped.assign_add(missed)
+        self.skipped_in_a_row.assign((self.skipped_in_a_row + missed) * missed)
+        self.step.assign_add(1)
+        weight = tf.cast(finite, tf.float32)
+        for name, value in values.items():
+            self.trackers[name].update_state(tf.where(finite, value, 0.0), weight)
+        return {**self.get_metrics_result(), "skipped": tf.convert_to_tensor(self.skipped)}
+
+    def loss_gradient(self, x: tf.Tensor, seed: tf.Tensor) -> StepResult:
+        """The estimated gradient of minus the objective's mean over the batch, by trainable variable.
+
+        Args:
+          x: [B, d] on the model's scale.
+          seed: a stateless seed, integers [2].
+        """
+        options, variables = self._step_options, self.trainable_variables
+        seed_draw, seed_resample = tf.unstack(tf.random.split(seed, 2))
+        with tf.GradientTape() as tape:
+            h = self.encoder(x)
+            q_y = self.q_y(h)
+            proposal = self.propose(q_y, options.n_samples, seed_draw, options.method.enumerates_y)
+            chunks = row_chunks(proposal, x.shape[0], options.max_rows)
+            if chunks is None:
+                log_probs = self._log_probs(x, h, q_y, proposal, tape)
+            else:
+                # The objective is a function of the log-probabilities, which are few; what fills memory
+                # is what lies behind them. So: all of them in chunks without a tape, the gradient with
+                # respect to them, and the chunks again, each with its own tape, for the chain rule.
+                with tape.stop_recording():
+                    log_probs = chunks.concat(lambda part: self._log_probs(x, h, q_y, part))
+                tape.watch(log_probs)
+            estimate = self._estimate(log_probs, x)
+            loss = -tf.reduce_mean(estimate.surrogate)
+            if options.decoder_gradient == "resampled":
+                loss -= self._resampled_log_p_x(x, h, q_y, proposal, estimate.weights, seed_resample)
+        upstream, gradients = tape.gradient(loss, (list(log_probs), _values(variables)), unconnected_gradients="zero")
+        gradients = _dense(gradients)
+        if chunks is not None:
+
+            def pull_back(part: Proposal, factors: list[tf.Tensor]) -> list[tf.Tensor]:
+                with tf.GradientTape() as inner:
+                    h = self.encoder(x)
+                    values = self._log_probs(x, h, self.q_y(h), part, inner)
+                return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))
+
+            gradients = chunks.total(pull_back, upstream, gradients)
+        return StepResult(gradients, estimate, log_probs, q_y)
+
+    def _log_probs(self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None) -> LogProbs:
+        """The log-probabilities of a proposal's samples; what the objective needs of them is recorded on `tape`."""
+        options = self._step_options
+        draw: Particles = self.particles(h, q_y, proposal, options.method.reparameterizes_z)
+        resampled = options.decoder_gradient == "resampled"
+        with tape.stop_recording() if tape is not None and resampled else contextlib.nullcontext():
+            log_p_x = self.p_x(draw.z).log_prob(x)
+        return LogProbs(draw.log_p_y, draw.log_p_z, log_p_x, draw.log_q_y, draw.log_q_z)
+
+    def _estimate(self, log_probs: LogProbs, x: tf.Tensor) -> Estimate:
+        control = Control(self._step_options.baseline)
+        if self._step_options.objective == "nvil":
+            mean, variance = tf.convert_to_tensor(self.control_mean), tf.convert_to_tensor(self.control_variance)
+            control = control._replace(prediction=self.control_network(x)[:, 0], mean=mean, variance=variance)
+        return self._estimator(log_probs, control)
+
+    def _resampled_log_p_x(
+        self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, weights: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        chosen = tf.cast(resample(weights, seed), tf.int32)
+        where = tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1)
+        one = Proposal(tf.gather_nd(proposal.y, where)[None], tf.gather_nd(proposal.noise, where)[None])
+        return tf.reduce_mean(self.p_x(self.particles(h, q_y, one).z).log_prob(x))
+
+    def _values_to_report(self, result: StepResult, l2: tf.Tensor) -> dict[str, tf.Tensor]:
+        q_y, log_probs, weights = result.q_y, result.log_probs, result.estimate.weights
+        if not self._step_options.method.enumerates_y:  # nvil's own are uniform
+            weights = tf.nn.softmax(log_probs.log_p - log_probs.log_q, 0)
+        bound = tf.reduce_mean(result.estimate.bound)
+        usage = tf.reduce_mean(q_y.probs_parameter(), 0)
+
+        def expected(values: tf.Tensor) -> tf.Tensor:  # over q(y, z|x), and the batch
+            if self._step_options.method.enumerates_y:
+                return tf.reduce_mean(tf.reduce_sum(tf.exp(log_probs.log_q_y) * values, 0))
+            return tf.reduce_mean(values)
+
+        values = {
+            "loss": l2 - bound,
+            "bound": bound,
+            "log_p_x": expected(log_probs.log_p_x),
+            "kl_y": tf.reduce_mean(q_y.kl_divergence(self.p_y())),
+            "kl_z": expected(log_probs.log_q_z - log_probs.log_p_z),
+            "l2": l2,
+            "ess": tf.reduce_mean(1.0 / tf.reduce_sum(tf.square(weights), list(range(weights.shape.rank - 1)))),
+            "entropy_y": tf.reduce_mean(q_y.entropy()),
+            "entropy_usage": -tf.reduce_sum(tf.math.xlogy(usage, usage)),
+        }
+        return {name: tf.stop_gradient(value) for name, value in values.items()}
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The importance-weighted bound with the compiled number of samples, for `evaluate`."""
+        x = self.preprocess(keras.utils.unpack_x_y_sample_weight(data)[0])
+        # Every batch has its own draws: the metric's count of examples so far goes into the seed.
+        seen = tf.cast(self.trackers["bound"].count, tf.int64)
+        seed = tf.cast(tf.stack([-1 - tf.convert_to_tensor(self.rng_seed), seen]), tf.int32)
+        options = self._step_options
+        bound = importance_weighted_bound(self.log_weights(x, options.n_samples, seed, options.max_rows))
+        self.trackers["bound"].update_state(bound)
+        self.trackers["loss"].update_state(-bound)
+        return {name: self.trackers[name].result() for name in ("loss", "bound")}
+
+
+def _values(variables: list[Any]) -> list[Any]:
+    return [v.value for v in variables]
+
+
+def _dense(gradients: list[Any]) -> list[tf.Tensor]:
+    # tf.gather gives one slice a row; Adam and the norm would take squares of slices, not of their sums.
+    return [tf.convert_to_tensor(g) for g in gradients]

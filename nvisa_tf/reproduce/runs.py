@@ -1,0 +1,139 @@
+"""Many runs as processes: which are done, run the others, a few at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from nvisa_tf.config import DATASETS, RunConfig
+from nvisa_tf.files import write_text
+from nvisa_tf.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run to be done: its row's name, its seed, its configuration and its folder."""
+
+    row: str
+    seed: int
+    config: RunConfig
+    folder: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What is known of a job.
+
+    Attributes:
+      status: "done", "diverged", "started" or "missing".
+      epoch: epochs trained, or at which it diverged.
+      accuracy, nmi, ari: in [0, 1], None without labels or before the end.
+      bound: held-out importance-weighted bound, nats.
+      minutes: of training.
+    """
+
+    status: str
+    epoch: float | None = None
+    accuracy: float | None = None
+    nmi: float | None = None
+    ari: float | None = None
+    bound: float | None = None
+    minutes: float | None = None
+
+
+def outcome(job: Job) -> Outcome:
+    """Read a job's run directory.
+
+    Raises:
+      ValueError: its folder holds a run of another configuration.
+    """
+    if not (job.folder / "run.json").is_file():
+        return Outcome("missing")
+    run = RunDirectory.open(job.folder)
+    _check_same(run, job)
+    report = run.report()
+    if "diverged_at_epoch" in report:
+        return Outcome("diverged", report["diverged_at_epoch"], minutes=report.get("minutes"))
+    if report.get("epoch", 0) < job.config.train.epochs:
+        rows = run.metrics()
+        return Outcome("started", float(rows[-1]["epoch"]) if rows else 0.0)
+    return Outcome("done", *(report.get(name) for name in ("epoch", "accuracy", "nmi", "ari", "bound", "minutes")))
+
+
+def _check_same(run: RunDirectory, job: Job) -> None:
+    """Refuse a folder whose run has other options than the job's, the data's folder and the input's shape apart."""
+
+    def comparable(config: RunConfig) -> tuple[object, ...]:
+        source = config.data.dataset
+        return (
+            dataclasses.replace(config.model, input_shape=()),
+            config.train,
+            source if source in DATASETS else str(Path(source).resolve()),
+        )
+
+    if comparable(run.config()) != comparable(job.config):
+        raise ValueError(f"{run.path} holds a run with other options; choose another --out, or the options it was made with.")
+
+
+def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> int:
+    """Run every job that is neither done nor diverged; a started one goes on. Gives how many failed.
+
+    When interrupted, the running ones are told to end, and waited for.
+
+    Each run is a process of its own with its share of the cores, its output in `<folder>.log`.
+
+    Args:
+      jobs: what to do.
+      parallel: how many at a time, at least 1.
+      tell: is told when a run starts and ends.
+    """
+    todo = [job for job in jobs if outcome(job).status in ("started", "missing")]
+    cores = str(max(1, (os.cpu_count() or 1) // parallel))
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": cores}
+    stop, failed, processes = threading.Event(), list[Job](), list[subprocess.Popen[bytes]]()
+
+    def run(job: Job) -> None:
+        if stop.is_set():
+            return
+        log = job.folder.with_name(job.folder.name + ".log")
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        tell(f"{job.folder.name}: started, log in {log}")
+        with open(log, "ab") as output:
+            command = [sys.executable, "-P", "-m", "nvisa_tf", *_arguments(job)]
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+            processes.append(process)
+            code = process.wait()
+        after = outcome(job)
+        if after.status == "done":
+            scored = "" if after.accuracy is None else f", accuracy {100 * after.accuracy:.2f}%"
+            tell(f"{job.folder.name}: done{scored}, {after.minutes:.1f} minutes")
+        elif after.status == "diverged":
+            tell(f"{job.folder.name}: diverged at epoch {after.epoch:.1f}")
+        else:
+            failed.append(job)
+            tell(f"{job.folder.name}: ended with exit code {code} before its end; see {log}")
+
+    with ThreadPoolExecutor(parallel) as pool:
+        try:
+            for future in [pool.submit(run, job) for job in todo]:
+                future.result()
+        except BaseException:
+            stop.set()
+            for process in processes:  # they save a checkpoint and end; Ctrl-C on a terminal has told them already
+                process.terminate()
+            raise
+    return len(failed)
+
+
+def _arguments(job: Job) -> list[str]:
+    if (job.folder / "run.json").is_file():
+        return ["train", "--resume", str(job.folder)]
+    file = job.folder.with_name(job.folder.name + ".toml")
+    write_text(file, job.config.to_toml())
+    return ["train", "--config", str(file), "--preset", "paper", "--out", str(job.folder)]

@@ -1,0 +1,34 @@
+import argparse
+
+import pytest
+
+from nvisa_tf.cli.options import add_config_flags, config_from_flags
+from nvisa_tf.config import PRESETS
+from nvisa_tf.methods import METHODS
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    add_config_flags(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("objective", METHODS)
+def test_every_objective_goes_with_every_preset(objective, preset):
+    train = config_from_flags(parsed("--objective", objective), preset).train
+    method = METHODS[objective]
+    assert not (method.reparameterizes_z and train.decoder_gradient == "resampled")
+    assert train.n_samples == (method.preset_samples or PRESETS[preset].get("n_samples", 15))
+
+
+def test_the_objective_may_come_from_the_file_and_flags_win(tmp_path):
+    (tmp_path / "a.toml").write_text('objective = "enum_y"\nepochs = 7\n')
+    config = config_from_flags(parsed("--config", str(tmp_path / "a.toml"), "--epochs", "9", "--n-samples", "3"), "fast")
+    assert (config.train.objective, config.train.decoder_gradient, config.train.epochs, config.train.n_samples) == ("enum_y", "all", 9, 3)
+
+
+def test_what_was_asked_for_is_refused_where_it_cannot_be():
+    with pytest.raises(ValueError, match="use all"):
+        config_from_flags(parsed("--objective", "iwae", "--decoder-gradient", "resampled"), "fast")
