@@ -6,7 +6,7 @@ import argparse
 import json
 
 from nvisa_tf.cli.files import check_writable
-from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.train import print_report
 from nvisa_tf.data import load_splits
 from nvisa_tf.files import write_text
@@ -29,7 +29,7 @@ def run(flags: argparse.Namespace) -> int:
         if getattr(flags, name) is not None and getattr(flags, name) < 1:
             raise ValueError(f"--{name} is {getattr(flags, name)}; it must be at least 1.")
     output = check_writable(flags.output, (".json",)) if flags.output else None
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf import workflows
     model, config, _ = workflows.load_run(flags.run)
     splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)

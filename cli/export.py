@@ -7,7 +7,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -21,8 +21,15 @@ SIGNATURES = ("cluster", "embed", "generate")
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of export."""
     parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument("--out", metavar="DIR", help="where files go; those of the same name are replaced (default RUN/export)")
-    parser.add_argument("--format", choices=[*FORMATS, "all"], default="tflite", help="what to write (default tflite)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="where files go; those of the same name are replaced (default RUN/export, for web RUN/site)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=[*FORMATS, "all", "web"],
+        default="tflite",
+        help="what to write; all: these files; web: a static site that clusters in the browser (default tflite)",
+    )
     parser.add_argument(
         "--quantize",
         choices=QUANTIZATIONS,
@@ -39,6 +46,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="label,name lines: name each cluster by its most frequent held-out label, for display (default: cluster 0 and so on)",
     )
+    parser.add_argument(
+        "--litert", metavar="DIR", help="for web: the folder node_modules/@litertjs of an npm install (default: npm fetches it)"
+    )
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -47,17 +57,32 @@ def run(flags: argparse.Namespace) -> int:
     if not 0 <= flags.min_agreement <= 1:
         raise ValueError(f"--min-agreement is {flags.min_agreement}; it must be from 0 to 1.")
     names = _label_names(flags.name_clusters) if flags.name_clusters else None
-    with quiet_import():
-        from nvisa_tf.export.bundle import export_run
-    formats = FORMATS if flags.format == "all" else (flags.format,)
-    out = flags.out or str(Path(flags.run) / "export")
-    signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else SIGNATURES
-    for file in export_run(flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names):
+    web = flags.format == "web"
+    if web and flags.signature:
+        raise ValueError("A web page uses every signature; leave --signature out.")
+    if flags.litert and not web:
+        raise ValueError("--litert goes with --format web.")
+    out = flags.out or str(Path(flags.run) / ("site" if web else "export"))
+    with quiet_stderr():
+        if web:
+            from nvisa_tf.export.web import export_site
+
+            files = export_site(flags.run, out, flags.quantize, flags.min_agreement, flags.data_dir, names, flags.litert)
+        else:
+            from nvisa_tf.export.bundle import export_run
+
+            formats = FORMATS if flags.format == "all" else (flags.format,)
+            signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else SIGNATURES
+            files = export_run(flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names)
+    for file in files:
         text = f"{file.path}: {file.size / 1e6:.2f} MB"
         if file.verification is not None:
             text += f", {compared(file.verification)}"
         print(text)
-    print(f"What they are: {Path(out) / 'model.json'}, {Path(out) / 'labels.txt'}.")
+    about = Path(out, "models") if web else Path(out)
+    print(f"What they are: {about / 'model.json'}, {about / 'labels.txt'}.")
+    if web:
+        print(f"Look at it: python -m http.server --directory {out}, then http://localhost:8000.")
     return 0
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nvisa_tf.cli.main import quiet_import
-from nvisa_tf.config import DATASETS
-from nvisa_tf.data import Dataset, load_dataset, read_array_file
+from nvisa_tf.cli.main import quiet_stderr
+
+if TYPE_CHECKING:
+    from nvisa_tf.data import Dataset
 
 
 def check_writable(path: str, endings: Sequence[str]) -> Path:
@@ -34,8 +36,12 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
 
 def read_examples(name: str, data_dir: str) -> Dataset:
     """A data set's test split by its name, or the examples (and labels) in a .npy or .npz file; errors as `load_dataset`."""
+    # Here, as classify runs without what they import.
+    from nvisa_tf.config import DATASETS
+    from nvisa_tf.data import load_dataset, read_array_file
+
     if name in DATASETS and not Path(name).exists():
-        with quiet_import():
+        with quiet_stderr():
             import tensorflow  # noqa: F401, as loading the data would
         return load_dataset(name, data_dir=data_dir).test
     return read_array_file(name, constant=True)

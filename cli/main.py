@@ -11,8 +11,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from absl import app, logging
-from absl.flags import argparse_flags
+try:
+    from absl import app, logging
+    from absl.flags import argparse_flags
+except ModuleNotFoundError:  # an install of what classify needs alone: NumPy, Pillow and ai-edge-litert
+    HAVE_ABSL = False
+else:
+    HAVE_ABSL = True
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -22,6 +27,7 @@ COMMANDS = {
     "predict": "cluster new examples with a run",
     "sample": "draw samples of a run, a row a cluster",
     "export": "write a run's model as SavedModel, TFLite or Keras files, each verified",
+    "classify": "cluster image files with an exported encoder, without TensorFlow",
     "verify": "check an exported encoder against its run's model again",
     "reproduce": "run the paper's ablation table and draw its figures",
     "info": "show what a run is and where it stands",
@@ -30,12 +36,16 @@ COMMANDS = {
 
 def main() -> None:
     """The console script."""
-    argv = sys.argv[1:] or ["--help"]
-    app.run(_dispatch, argv=[sys.argv[0], *argv], flags_parser=_parse)
+    argv = [sys.argv[0], *(sys.argv[1:] or ["--help"])]
+    if HAVE_ABSL:
+        app.run(_dispatch, argv=argv, flags_parser=_parse)
+    else:
+        sys.exit(_dispatch(_parse(argv)))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse_flags.ArgumentParser(
+    parser_class = argparse_flags.ArgumentParser if HAVE_ABSL else argparse.ArgumentParser
+    parser = parser_class(
         prog="nvisa-tf",
         description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA).",
         epilog="Start with: nvisa-tf train (digits, about a minute), then nvisa-tf train --help.",
@@ -48,21 +58,29 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         if name == named:
-            importlib.import_module(f"nvisa_tf.cli.{name}").add_flags(command)
+            try:
+                importlib.import_module(f"nvisa_tf.cli.{name}").add_flags(command)
+            except ModuleNotFoundError as error:
+                sys.exit(_fail(_missing(name, error), EXIT_BAD_INPUT))
     return parser.parse_args(argv[1:])
 
 
 def _dispatch(flags: argparse.Namespace) -> int:
     # TensorFlow's threads of log lines are for its developers; ours go through absl.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if logging.get_verbosity() == logging.INFO:
+    if HAVE_ABSL and logging.get_verbosity() == logging.INFO:
         logging.set_verbosity(logging.WARNING)
     try:
         return importlib.import_module(f"nvisa_tf.cli.{flags.command}").run(flags) or 0
     except (ValueError, FileNotFoundError) as error:
         return _fail(error, EXIT_BAD_INPUT)
+    except BrokenPipeError:  # who reads has read enough; stdout is pointed elsewhere, as Python flushes it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
     except (OSError, RuntimeError) as error:
         return _fail(error, EXIT_FAILURE)
+    except ModuleNotFoundError as error:
+        return _fail(_missing(flags.command, error), EXIT_BAD_INPUT)
     except Exception as error:
         # TensorFlow's own errors (a full disk, no memory) have no base class outside TensorFlow.
         if not type(error).__module__.startswith("tensorflow."):
@@ -74,17 +92,23 @@ def _dispatch(flags: argparse.Namespace) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    if logging.level_debug():  # --verbosity=1
+    if HAVE_ABSL and logging.level_debug():  # --verbosity=1
         raise error
     print(f"nvisa-tf: {error}", file=sys.stderr)
     return code
 
 
-@contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
-    """Hold back what C++ code writes to stderr while TensorFlow loads; show it if that fails.
+def _missing(command: str, error: ModuleNotFoundError) -> Exception:
+    if (error.name or "nvisa_tf").startswith("nvisa_tf"):  # ours to mend
+        raise error
+    return RuntimeError(f"{command} needs {error.name}, which is not installed; pip install nvisa-tf installs all it needs.")
 
-    Its first lines come before any log level is in force, so no setting silences them.
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to stderr while TensorFlow loads or converts; show it if a load fails.
+
+    C++ code writes its first lines before any log level is in force, and the converter at none, so no setting silences them.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nvisa_tf.cli.files import check_writable, read_examples
-from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.files import replacing
 from nvisa_tf.run_directory import RunDirectory
 
@@ -30,7 +30,7 @@ def run(flags: argparse.Namespace) -> int:
     RunDirectory.open(flags.run)
     output = check_writable(flags.output, (".csv", ".npy", ".npz"))
     data = read_examples(flags.input, flags.data_dir)
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf import workflows
     model, _, _ = workflows.load_run(flags.run)
     probabilities = model.predict_proba(data.x)

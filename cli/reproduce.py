@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from nvisa_tf.cli.main import EXIT_FAILURE, quiet_import
+from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.config import PRESETS, DataConfig
 from nvisa_tf.files import write_text
 from nvisa_tf.reproduce import runs, tables
@@ -104,7 +104,7 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
 
 
 def _list(jobs: list[runs.Job], before: dict[runs.Job, runs.Outcome], flags: argparse.Namespace) -> int:
-    with quiet_import():
+    with quiet_stderr():
         import tensorflow as tf
 
         from nvisa_tf.data import load_splits
@@ -129,7 +129,7 @@ def _list(jobs: list[runs.Job], before: dict[runs.Job, runs.Outcome], flags: arg
 def _figures(flags: argparse.Namespace, out: Path) -> int:
     opened = [RunDirectory.open(path) for path in flags.runs]
     _make(out)
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf.reproduce.figures import labels_of
     _draw(labels_of(opened), out, flags.points)
     print(f"Written to {out}: {PICTURES}.")
@@ -137,7 +137,7 @@ def _figures(flags: argparse.Namespace, out: Path) -> int:
 
 
 def _draw(opened: dict[str, RunDirectory], out: Path, points: int, last: str | None = None) -> None:
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf.data import load_splits
         from nvisa_tf.reproduce import figures
         from nvisa_tf.workflows import load_run

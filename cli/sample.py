@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nvisa_tf.cli.files import check_writable
-from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.options import integers
 from nvisa_tf.run_directory import RunDirectory
 
@@ -25,7 +25,7 @@ def run(flags: argparse.Namespace) -> int:
     output = check_writable(flags.output, (".png",))
     if flags.columns < 1 or not 0 <= flags.seed < 2**31 - 1000:
         raise ValueError(f"--columns is {flags.columns} and --seed is {flags.seed}; columns must be at least 1, and the seed not negative.")
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf import workflows
         from nvisa_tf.evaluation.pictures import sample_grid, save_png
     model, _, _ = workflows.load_run(flags.run)

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_import
+from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.config import PRESETS, RunConfig
 from nvisa_tf.data import Splits, load_splits
@@ -37,7 +37,7 @@ def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
-    with quiet_import():
+    with quiet_stderr():
         import tensorflow as tf
 
         from nvisa_tf import workflows

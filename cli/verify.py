@@ -9,7 +9,7 @@ import numpy as np
 
 from nvisa_tf.cli.export import compared
 from nvisa_tf.cli.files import read_examples
-from nvisa_tf.cli.main import quiet_import
+from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
 
 
@@ -38,7 +38,7 @@ def run(flags: argparse.Namespace) -> int:
     if entry["verification"] is None:
         raise ValueError(f"{path} is a generator, which has no clusters to verify; give an encoder.")
     data = read_examples(flags.data, flags.data_dir)
-    with quiet_import():
+    with quiet_stderr():
         from nvisa_tf.export.verify import compare, open_encoder, require
         from nvisa_tf.workflows import load_run
     model = load_run(flags.run or about["run"])[0]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +13,10 @@ import numpy as np
 
 from nvisa_tf.data import Dataset, Splits, load_splits
 from nvisa_tf.export import sidecar
-from nvisa_tf.export.convert import QUANTIZATIONS, save_saved_model, to_tflite
-from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, frozen_module
+from nvisa_tf.export.convert import QUANTIZATIONS, save_saved_model, tflite_signatures, to_tflite
+from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, described, frozen_module
 from nvisa_tf.export.verify import Verification, compare, open_encoder, require
-from nvisa_tf.files import replacing
+from nvisa_tf.files import replacing, replacing_folder
 from nvisa_tf.model import NVISA
 from nvisa_tf.workflows import load_run
 
@@ -29,13 +27,23 @@ VERIFIED = 10_000  # held-out examples at most that an export is verified on
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """What one exported file is: its path, format, quantization, size in bytes, and how it compares (None for a generator)."""
+    """What one exported file is.
+
+    Attributes:
+      path: of the file, or the folder of a SavedModel.
+      form: of `FORMATS`.
+      quantize: of `nvisa_tf.export.convert.QUANTIZATIONS`.
+      size: in bytes.
+      verification: how it compares with the Keras model; None for a generator.
+      signatures: inputs and outputs, as in model.json; None for a Keras file.
+    """
 
     path: Path
     form: str
     quantize: str
     size: int
     verification: Verification | None
+    signatures: dict[str, Any] | None
 
 
 def export_run(
@@ -47,6 +55,7 @@ def export_run(
     min_agreement: float = 0.99,
     data_dir: str = "",
     label_names: Mapping[int, str] | None = None,
+    batch: int | None = None,
 ) -> list[ExportedFile]:
     """Write a run's model as files that need nothing else of this package.
 
@@ -59,6 +68,7 @@ def export_run(
       min_agreement: the smallest share of held-out examples to which a quantized encoder must give the Keras
         model's cluster; a float32 file must agree on all.
       data_dir: tensorflow-datasets folder, instead of the run's.
+      batch: images at a time in TFLite files, for runtimes without a dynamic batch; None for any number.
       label_names: names by label; each cluster is shown by the name of its most frequent held-out label.
 
     Raises:
@@ -77,7 +87,7 @@ def export_run(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "uint8" if splits.train.x.dtype == np.uint8 else "float32"
-    job = _Job(model, splits, folder, dtype, quantize, min_agreement)
+    job = _Job(model, splits, folder, dtype, quantize, min_agreement, batch)
     exported = [file for form in formats for file in job.write(form, signatures)]
     info = directory.info()
     sidecar.write(
@@ -93,6 +103,7 @@ def export_run(
             "input": {
                 "shape": list(model.config.input_shape),
                 "dtype": dtype,
+                "range": _range(splits.train),
                 "preprocessing": "inside; give raw values as the data set has them",
             },
             "files": [_entry(file) for file in exported],
@@ -121,9 +132,23 @@ def name_clusters(model: NVISA, test: Dataset, label_names: Mapping[int, str] | 
     return names
 
 
+def _range(data: Dataset) -> list[float]:
+    """What black and white are in the data's units: 0 and the format's largest value, or the lowest and highest there are."""
+    if data.x.dtype == np.uint8 or data.max_value:
+        return [0.0, data.max_value or 255.0]
+    ends = [(piece.min(), piece.max()) for _, piece in data.chunks()]
+    return [float(min(low for low, _ in ends)), float(max(high for _, high in ends))]
+
+
 def _entry(file: ExportedFile) -> dict[str, Any]:
     verification = None if file.verification is None else dataclasses.asdict(file.verification)
-    about = {"path": file.path.name, "format": file.form, "quantize": file.quantize, "verification": verification}
+    about = {
+        "path": file.path.name,
+        "format": file.form,
+        "quantize": file.quantize,
+        "verification": verification,
+        "signatures": file.signatures,
+    }
     return {**about, **sidecar.describe(file.path)}
 
 
@@ -135,6 +160,7 @@ class _Job:
     dtype: str
     quantize: str
     min_agreement: float
+    batch: int | None
 
     def write(self, form: str, signatures: Sequence[str]) -> Iterator[ExportedFile]:
         encoder = [name for name in signatures if name in ENCODER_SIGNATURES]
@@ -142,30 +168,30 @@ class _Job:
             with replacing(self.folder / "model.keras") as temporary:
                 self.model.save(temporary)
                 found = self._verified(temporary, form, exact=True)
-            yield self._file("model.keras", form, "none", found)
+            yield self._file("model.keras", form, "none", found, None)
         elif form == "saved_model":
             module, functions = frozen_module(self.model, list(signatures), self.dtype)
-            with _replacing_folder(self.folder / "saved_model") as temporary:
+            with replacing_folder(self.folder / "saved_model") as temporary:
                 save_saved_model(module, functions, temporary)
                 found = self._verified(temporary, form, exact=True)
-            yield self._file("saved_model", form, "none", found)
+            yield self._file("saved_model", form, "none", found, described(functions))
         else:
             yield self._tflite(encoder)
             if "generate" in signatures:
-                module, functions = frozen_module(self.model, GENERATOR_SIGNATURES, self.dtype)
+                module, functions = frozen_module(self.model, GENERATOR_SIGNATURES, self.dtype, self.batch)
                 with replacing(self.folder / "generator.tflite") as temporary:
                     temporary.write_bytes(to_tflite(module, functions, "none", self._examples(GENERATOR_SIGNATURES)))
-                yield self._file("generator.tflite", form, "none", None)
+                yield self._file("generator.tflite", form, "none", None, tflite_signatures(self.folder / "generator.tflite"))
 
     def _tflite(self, names: Sequence[str]) -> ExportedFile:
         # Int8 inputs are made by the converter, from float ones.
         dtype = "float32" if self.quantize == "int8-io" else self.dtype
-        module, functions = frozen_module(self.model, names, dtype)
+        module, functions = frozen_module(self.model, names, dtype, self.batch)
         name = "encoder.tflite" if self.quantize == "none" else f"encoder-{self.quantize}.tflite"
         with replacing(self.folder / name) as temporary:
             temporary.write_bytes(to_tflite(module, functions, self.quantize, self._examples(names, dtype)))
             found = self._verified(temporary, "tflite", exact=self.quantize == "none")
-        return self._file(name, "tflite", self.quantize, found)
+        return self._file(name, "tflite", self.quantize, found, tflite_signatures(self.folder / name))
 
     def _examples(self, names: Sequence[str], dtype: str = "float32") -> Callable[[], Iterable[tuple[str, dict[str, np.ndarray]]]]:
         """Evenly spread training examples, one at a time, for every signature."""
@@ -180,18 +206,6 @@ class _Job:
         require(found, exact, self.min_agreement)
         return found
 
-    def _file(self, name: str, form: str, quantize: str, found: Verification | None) -> ExportedFile:
+    def _file(self, name: str, form: str, quantize: str, found: Verification | None, signatures: dict[str, Any] | None) -> ExportedFile:
         path = self.folder / name
-        return ExportedFile(path, form, quantize, sidecar.describe(path)["bytes"], found)
-
-
-@contextlib.contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """`nvisa_tf.files.replacing` for a folder."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        return ExportedFile(path, form, quantize, sidecar.describe(path)["bytes"], found, signatures)

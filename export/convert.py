@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from nvisa_tf.export import sidecar
+
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8-io")
 
 
@@ -59,3 +61,23 @@ def check_self_contained(content: bytes) -> None:
     foreign = sorted(name for name in names if name.startswith("Flex") or name in ("CUSTOM", "READ_VARIABLE", "VAR_HANDLE"))
     if foreign:
         raise RuntimeError(f"The converted model has operators that a plain interpreter lacks: {', '.join(foreign)}.")
+
+
+def tflite_signatures(path: Path) -> dict[str, Any]:
+    """The inputs and outputs of a TFLite file's signatures, as model.json describes them."""
+    interpreter = Interpreter(model_path=str(path))
+    table: dict[str, Any] = {}
+    for name in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(name)
+        table[name] = {"inputs": _tensors(runner.get_input_details()), "outputs": _tensors(runner.get_output_details())}
+    return table
+
+
+def _tensors(details: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, tensor in details.items():
+        found[name] = {"shape": sidecar.shape(tensor["shape_signature"]), "dtype": np.dtype(tensor["dtype"]).name}
+        if tensor["dtype"] == np.int8:
+            scale, zero_point = tensor["quantization"]
+            found[name].update(scale=float(scale), zero_point=int(zero_point))
+    return found

@@ -50,6 +50,7 @@ class ClusterEncoder:
         self.has_embed = "embed" in signatures
         image = self._runners["cluster"].get_input_details()["image"]
         self._quantization = image["quantization"] if image["dtype"] == np.int8 else None
+        self._fixed_batch = int(image["shape_signature"][0]) if image["shape_signature"][0] > 0 else None
         self.shape = tuple(int(n) for n in image["shape_signature"][1:])
         self.dtype = np.dtype(np.float32 if self._quantization else image["dtype"])
         self.n_clusters = int(self._runners["cluster"].get_output_details()["probabilities"]["shape_signature"][-1])
@@ -83,6 +84,9 @@ class ClusterEncoder:
             raise ValueError(f"The images have values from {images.min():g} to {images.max():g}; this encoder takes bytes, 0 to 255.")
         if self.dtype == np.uint8 and images.dtype.kind == "f" and (images % 1).any():
             raise ValueError("The images have fractions; this encoder takes bytes, 0 to 255, as the data set has them.")
+        batch_size = self._fixed_batch or batch_size
+        if len(images) % (self._fixed_batch or 1):
+            raise ValueError(f"This encoder takes {self._fixed_batch} images at a time, and there are {len(images)}.")
         runner = self._runners[name]
         outputs = runner.get_output_details()
         parts = []

@@ -3,9 +3,12 @@
 {"format": 1,
  "name": data set, "run": path of the training run, "created": ISO time, "versions": {package: version},
  "n_clusters": K, "latent_dim": D, "cluster_names": [K names],
- "input": {"shape": [...], "dtype": of the images, "preprocessing": where it happens},
- "files": [{"path": beside model.json, "format", "quantize", "signatures": {name: {inputs, outputs}},
-            "bytes", "sha256", "verification": {...} or null}]}
+ "input": {"shape": [...], "dtype": of raw examples, "range": [lowest, highest] of the training data's values,
+           "preprocessing": where it happens},
+ "files": [{"path": beside model.json, "format", "quantize", "bytes", "sha256", "verification": {...} or null,
+            "signatures": {name: {"inputs" and "outputs": {name: {"shape": [null for any, ...], "dtype"}}}} or null for Keras}]}
+
+An int8 input or output also has "scale" and "zero_point": value = scale (number - zero_point).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,11 @@ def describe(path: Path) -> dict[str, Any]:
             size += len(content)
             digest.update(content)
     return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def shape(sizes: Iterable[int | None]) -> list[int | None]:
+    """A tensor's shape for JSON: null where any size will do."""
+    return [None if size is None or size < 0 else int(size) for size in sizes]
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:

@@ -21,3 +21,23 @@ def tiny_config():
     from nvisa_tf import ModelConfig
 
     return ModelConfig(input_shape=(6,), n_clusters=3, latent_dim=2, encoder_units=(16,), posterior_units=16, decoder_units=(16,))
+
+
+@pytest.fixture(scope="session")
+def bars_run(tmp_path_factory):
+    """A short run on three kinds of images."""
+    import contextlib
+
+    from nvisa_tf.cli import train
+    from nvisa_tf.cli.main import _parse
+
+    folder = tmp_path_factory.mktemp("exported")
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 100)
+    x = np.clip(rng.normal(20, 10, (300, 6, 6)) + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8)
+    np.savez(folder / "bars.npz", x=x, y=y)
+    words = "--epochs 40 --eps-halving-epochs 10 --n-clusters 3 --encoder-units 32 --posterior-units 16 --decoder-units 16 --latent-dim 2"
+    flags = _parse(["nvisa-tf", "train", "--dataset", str(folder / "bars.npz"), "--out", str(folder / "run"), *words.split()])
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
+        train.run(flags)
+    return folder / "run"

@@ -1,12 +1,23 @@
-"""cli/ and export/ stand at the top of the repository and must land inside nvisa_tf, by wheel and by editable install."""
+"""What an install holds: cli/ and export/ land inside nvisa_tf, by wheel and by editable install.
 
+And classify works where only what the extra `lite` names is installed.
+"""
+
+import functools
+import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from nvisa_tf.export.bundle import export_run
+from nvisa_tf.workflows import load_run
 
 ROOT = Path(__file__).parents[1]
 NOT_AT_THE_TOP = "import importlib.util as u; assert not u.find_spec('cli') and not u.find_spec('export')"
@@ -45,6 +56,9 @@ def test_wheel(source, tmp_path):
         archive.extractall(tmp_path / "site")
     assert {name.split("/")[0] for name in names} == {"nvisa_tf", wheel.name.split("-py3")[0] + ".dist-info"}
     assert "nvisa_tf/py.typed" in names
+    pages = {f"nvisa_tf/export/web/{path.name}" for path in (ROOT / "export" / "web").iterdir()}
+    assert pages <= set(names)
+    assert len(pages) == 7
     assert "nvisa_tf/cli/main.py" in names
     shipped = {name for name in names if name.startswith("nvisa_tf/") and name.endswith(".py")}
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "nvisa_tf").rglob("*.py")}
@@ -62,3 +76,32 @@ def test_editable(source, tmp_path):
     code, out, err = probe(tmp_path / "site", tmp_path)
     assert code == 0, err
     assert out == [str(source / "cli" / "__init__.py"), str(source / "export" / "__init__.py"), str(source / "nvisa_tf" / "__init__.py")]
+
+
+def test_classify_without_tensorflow(source, tmp_path, bars_run):
+    """In a new environment that holds the package and the extra `lite`, and nothing else."""
+    export_run(bars_run, tmp_path / "export", formats=["tflite"])
+    x = np.load(bars_run.parent / "bars.npz")["x"][:2]
+    for i, values in enumerate(x):
+        Image.fromarray(values).save(tmp_path / f"{i}.png")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "lite"], check=True)
+    run = functools.partial(subprocess.run, capture_output=True, text=True, check=False, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pip = [tmp_path / "lite" / "bin" / "pip", "install", "--quiet"]
+    for words in (["--no-deps", build(source, "build_wheel", tmp_path)], extras["lite"]):
+        done = run([*pip, *words], env=None)
+        assert done.returncode == 0, done.stderr
+    command = tmp_path / "lite" / "bin" / "nvisa-tf"
+    done = run([command, "classify", "export/encoder.tflite", "0.png", "1.png"])
+    assert done.returncode == 0, done.stderr
+    clusters = [int(line.split(",")[2]) for line in done.stdout.splitlines()[1:]]
+    assert clusters == load_run(bars_run)[0].predict_clusters(x).tolist()
+    probe = "import sys, nvisa_tf.cli.classify; print('tensorflow' in sys.modules); import tensorflow"
+    done = run([tmp_path / "lite" / "bin" / "python", "-c", probe])
+    assert done.stdout == "False\n"
+    assert "No module named 'tensorflow'" in done.stderr
+    done = run([command, "train"])
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "nvisa-tf: train needs tomli_w, which is not installed; pip install nvisa-tf installs all it needs."
+    ]

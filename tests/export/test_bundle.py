@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 
-import numpy as np
 import pytest
 
 from nvisa_tf.export import bundle, sidecar
@@ -11,24 +10,9 @@ from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.workflows import load_run
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A short run on three kinds of images."""
-    import contextlib
-
-    from nvisa_tf.cli import train
-    from nvisa_tf.cli.main import _parse
-
-    folder = tmp_path_factory.mktemp("exported")
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(3), 100)
-    x = np.clip(rng.normal(20, 10, (300, 6, 6)) + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8)
-    np.savez(folder / "bars.npz", x=x, y=y)
-    words = "--epochs 40 --eps-halving-epochs 10 --n-clusters 3 --encoder-units 32 --posterior-units 16 --decoder-units 16 --latent-dim 2"
-    flags = _parse(["nvisa-tf", "train", "--dataset", str(folder / "bars.npz"), "--out", str(folder / "run"), *words.split()])
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        train.run(flags)
-    return folder / "run"
+@pytest.fixture(name="run")
+def _run(bars_run):
+    return bars_run
 
 
 def test_every_format_is_verified_and_described(run, tmp_path):
@@ -36,8 +20,18 @@ def test_every_format_is_verified_and_described(run, tmp_path):
     assert {f.path.name for f in files} == {"saved_model", "encoder.tflite", "generator.tflite", "model.keras"}
     assert all(f.verification.agreement == 1 and f.verification.examples == 30 for f in files if f.verification)
     content = sidecar.read(tmp_path)
-    assert content["input"] == {"shape": [6, 6], "dtype": "uint8", "preprocessing": "inside; give raw values as the data set has them"}
+    assert content["input"] == {
+        "shape": [6, 6],
+        "dtype": "uint8",
+        "range": [0, 255],
+        "preprocessing": "inside; give raw values as the data set has them",
+    }
+    image, probabilities = {"shape": [None, 6, 6], "dtype": "uint8"}, {"shape": [None, 3], "dtype": "float32"}
     for entry in content["files"]:
+        if entry["path"] in ("saved_model", "encoder.tflite"):
+            cluster = {"cluster": {"shape": [None], "dtype": "int32"}, "probabilities": probabilities}
+            assert entry["signatures"]["cluster"] == {"inputs": {"image": image}, "outputs": cluster}
+            assert entry["signatures"]["embed"]["outputs"] == {"embedding": {"shape": [None, 2], "dtype": "float32"}}
         assert sidecar.describe(tmp_path / entry["path"]) == {"bytes": entry["bytes"], "sha256": entry["sha256"]}
     labels = (tmp_path / "labels.txt").read_text().splitlines()
     assert labels == content["cluster_names"]

@@ -1,0 +1,41 @@
+// The exported models in LiteRT's WebAssembly runtime: one image at a time, as it knows no dynamic batch.
+import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
+
+const here = path => new URL(path, document.baseURI).href;
+
+/** {about, classify, generate} of the models in a folder that nvisa-tf export wrote. */
+export async function openModels(folder) {
+  const answer = await fetch(here(`${folder}/model.json`));
+  if (!answer.ok) throw new Error(`${folder}/model.json cannot be loaded (${answer.status}).`);
+  const about = await answer.json();
+  await loadLiteRt(here('litert/wasm/'));
+  const open = async signature => {
+    const file = about.files.find(file => file.signatures && signature in file.signatures);
+    return await loadAndCompile(here(`${folder}/${file.path}`), {accelerator: 'wasm'});
+  };
+  const encoder = await open('cluster');
+  const generator = await open('generate');
+
+  /** The cluster and probabilities of one image's raw values, and the milliseconds that took. */
+  async function classify(values) {
+    const start = performance.now();
+    const image = new Tensor(values, [1, ...about.input.shape]);
+    const found = await encoder.run('cluster', {image});
+    const cluster = (await found.cluster.data())[0];
+    const probabilities = Array.from(await found.probabilities.data());
+    const milliseconds = performance.now() - start;
+    [image, ...Object.values(found)].forEach(tensor => tensor.delete());
+    return {cluster, probabilities, milliseconds};
+  }
+
+  /** Raw values of the image that a cluster makes of latent_dim standard normal numbers. */
+  async function generate(cluster, noise) {
+    const inputs = {cluster: new Tensor(Int32Array.of(cluster), [1]), noise: new Tensor(noise, [1, noise.length])};
+    const found = await generator.run('generate', inputs);
+    const values = Array.from(await found.image.data());
+    [...Object.values(inputs), found.image].forEach(tensor => tensor.delete());
+    return values;
+  }
+
+  return {about, classify, generate};
+}

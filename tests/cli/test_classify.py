@@ -1,0 +1,128 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nvisa_tf.export.bundle import export_run
+from nvisa_tf.workflows import load_run
+
+
+@pytest.fixture(scope="module")
+def exported(bars_run, tmp_path_factory):
+    """Encoders of a small run, and 20 of its examples as image files and as an array."""
+    folder = tmp_path_factory.mktemp("classify")
+    for quantize in ("none", "int8-io"):
+        export_run(
+            bars_run, folder, formats=["tflite"], quantize=quantize, min_agreement=0.5, label_names={0: "left", 1: "middle", 2: "right"}
+        )
+    x = np.load(bars_run.parent / "bars.npz")["x"][::15]
+    np.save(folder / "x.npy", x)
+    np.savez(folder / "x.npz", x=x)
+    (folder / "images").mkdir()
+    for i, values in enumerate(x):
+        Image.fromarray(values).save(folder / "images" / f"{i:02}.png")
+    return folder
+
+
+def table(text):
+    return list(csv.DictReader(text.splitlines()))
+
+
+@pytest.fixture
+def expected(exported, bars_run):
+    return load_run(bars_run)[0].predict_proba(np.load(exported / "x.npy"))
+
+
+@pytest.mark.parametrize("words", [["images"], ["x.npy"], ["x.npz", "--threads", "2"], ["images", "--batch-size", "7"]])
+def test_clusters_are_those_of_the_model(cli, exported, expected, words, monkeypatch):
+    monkeypatch.chdir(exported)
+    code, out, _ = cli("classify", "encoder.tflite", *words, "--probabilities")
+    rows = table(out)
+    assert code == 0
+    assert [int(row["cluster"]) for row in rows] == expected.argmax(1).tolist()
+    np.testing.assert_allclose([[float(row[f"q_{k}"]) for k in range(3)] for row in rows], expected, atol=1e-5)
+    names = (exported / "labels.txt").read_text().splitlines()
+    assert all(row["name"] == names[int(row["cluster"])] for row in rows)
+    assert [row["source"] for row in rows][:1] == (["images/00.png"] if words[0] == "images" else [words[0]])
+
+
+def test_a_file_is_written_and_sizes_are_said(cli, exported, expected, tmp_path):
+    code, out, _ = cli("classify", exported / "encoder.tflite", exported / "x.npy", exported / "images", "--output", tmp_path / "o.csv")
+    rows = table((tmp_path / "o.csv").read_text())
+    assert (code, len(rows)) == (0, 40)
+    assert out.startswith("40 examples clustered into")
+    assert out.rstrip().endswith(" ".join(str(2 * n) for n in np.bincount(expected.argmax(1), minlength=3)))
+    assert [row["index"] for row in rows[:20]] == [str(i) for i in range(20)]
+
+
+def test_range_of_the_data(cli, exported, expected, tmp_path):
+    """An encoder of floats needs the data's range, from model.json or by hand."""
+    code, out, _ = cli("classify", exported / "encoder-int8-io.tflite", exported / "images")
+    assert code == 0
+    assert np.mean([int(row["cluster"]) for row in table(out)] == expected.argmax(1)) > 0.8
+    alone = shutil.copy(exported / "encoder-int8-io.tflite", tmp_path)
+    code, _, err = cli("classify", alone, exported / "images")
+    assert code == 2
+    assert "--range LOW,HIGH" in err
+    by_hand = table(cli("classify", alone, exported / "images", "--range", "0,255")[1])
+    assert [row["cluster"] for row in by_hand] == [row["cluster"] for row in table(out)]
+    assert by_hand[0]["name"] == f"cluster {by_hand[0]['cluster']}"
+
+
+def test_resize_and_invert_when_asked(cli, exported, expected, tmp_path):
+    x = np.load(exported / "x.npy")
+    for i, values in enumerate(x):
+        Image.fromarray(255 - np.kron(values, np.ones((8, 8), np.uint8))).convert("RGB").save(tmp_path / f"{i:02}.png")
+    code, _, err = cli("classify", exported / "encoder.tflite", tmp_path)
+    assert code == 2
+    assert "[48, 48, 3]" in err
+    assert "[6, 6]" in err
+    _, out, _ = cli("classify", exported / "encoder.tflite", tmp_path, "--resize", "--invert")
+    assert np.mean([int(row["cluster"]) for row in table(out)] == expected.argmax(1)) > 0.85  # resizing blurs a little
+    _, out, _ = cli("classify", exported / "encoder.tflite", tmp_path, "--resize")
+    assert np.mean([int(row["cluster"]) for row in table(out)] == expected.argmax(1)) < 0.85
+
+
+@pytest.mark.parametrize(
+    ("words", "expected_words"),
+    [
+        (["encoder.tflite", "missing.png"], "There is no file missing.png"),
+        (["missing.tflite", "x.npy"], "cannot be read: No such file"),
+        (["x.npy", "x.npy"], "is not a TFLite file"),
+        (["generator.tflite", "x.npy"], "has no signature 'cluster'"),
+        (["encoder.tflite", "labels.txt"], "cannot be read as an image"),
+        (["encoder.tflite", "empty"], "folder empty is empty"),
+        (["encoder.tflite", "bad.npy"], "cannot be read as an array"),
+        (["encoder.tflite", "wrong.npy"], "has the shape [2, 5, 6]; this encoder takes [n, 6, 6]"),
+        (["encoder.tflite", "x.npy", "--batch-size", "0"], "must be at least 1"),
+        (["encoder.tflite", "x.npy", "--threads", "0"], "must be at least 1"),
+        (["encoder.tflite", "x.npy", "--output", "o.txt"], "must end in .csv"),
+        (["encoder.tflite", "x.npy", "--range", "a"], "not two numbers"),
+        (["encoder.tflite"], "required"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(cli, exported, words, expected_words, tmp_path, monkeypatch):
+    for name in ("encoder.tflite", "generator.tflite", "x.npy", "labels.txt"):
+        shutil.copy(exported / name, tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.npy").write_text("hello")
+    np.save(tmp_path / "wrong.npy", np.zeros((2, 5, 6), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("classify", *words)
+    assert code == 2
+    assert expected_words in err
+    assert "Traceback" not in err
+    assert not out
+
+
+def test_nothing_is_written_when_an_image_is_bad(cli, exported, tmp_path):
+    shutil.copytree(exported / "images", tmp_path / "images")
+    (tmp_path / "images" / "99.png").write_text("no image")
+    (tmp_path / "o.csv").write_text("before")
+    code, _, err = cli("classify", exported / "encoder.tflite", tmp_path / "images", "--output", tmp_path / "o.csv", "--batch-size", 4)
+    assert code == 2
+    assert "99.png cannot be read" in err
+    assert (tmp_path / "o.csv").read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "o.csv"}

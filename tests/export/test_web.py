@@ -1,0 +1,164 @@
+"""The exported site in a real browser; where there is none, only the export itself."""
+
+import contextlib
+import functools
+import http.server
+import json
+import os
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nvisa_tf.export import web
+from nvisa_tf.export.runtime import ClusterEncoder
+from nvisa_tf.export.web import RUNTIME, export_site
+from nvisa_tf.workflows import load_run
+
+REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
+
+
+@pytest.fixture(scope="module")
+def fake_litert(tmp_path_factory):
+    """What an npm install holds, by its names alone."""
+    folder = tmp_path_factory.mktemp("npm") / "@litertjs"
+    for path in RUNTIME:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+    return folder
+
+
+def test_a_site_is_whole_and_replaced_as_a_whole(bars_run, fake_litert, tmp_path):
+    site = tmp_path / "site"
+    for names in (None, {0: "left", 1: "middle", 2: "right"}):
+        files = export_site(bars_run, site, label_names=names, litert=fake_litert)
+        (site / "stale").touch()
+    assert [file.path for file in files] == [site / "models" / "encoder.tflite", site / "models" / "generator.tflite"]
+    export_site(bars_run, site, quantize="float16", litert=fake_litert)
+    found = {str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()}
+    models = {f"models/{name}" for name in ("encoder-float16.tflite", "generator.tflite", "model.json", "labels.txt")}
+    pages = {"index.html", "style.css", "app.js", "models.js", "pad.js", "pixels.js", "sw.js"}
+    assert found == models | pages | {"litert/NOTICE", *(f"litert/{name}" for name in RUNTIME.values())}
+    assert "@VERSION@" not in (site / "sw.js").read_text()
+    about = json.loads((site / "models" / "model.json").read_text())
+    assert str(bars_run.parent) not in json.dumps(about)
+    assert about["files"][0]["signatures"]["cluster"]["inputs"]["image"]["shape"] == [1, 6, 6]
+    x = np.load(bars_run.parent / "bars.npz")["x"]
+    np.testing.assert_array_equal(
+        ClusterEncoder(site / "models" / "encoder-float16.tflite").classify(x)[0], load_run(bars_run)[0].predict_clusters(x)
+    )
+    assert os.listdir(tmp_path) == ["site"]
+
+
+def test_a_folder_of_something_else_is_left_alone(bars_run, fake_litert, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="holds something else"):
+        export_site(bars_run, tmp_path, litert=fake_litert)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_what_is_missing_is_said(bars_run, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"has no core/dist/index\.js; give the folder node_modules/@litertjs"):
+        export_site(bars_run, tmp_path / "site", litert=tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="npm, which fetches @litertjs/core, is not installed"):
+        export_site(bars_run, tmp_path / "site")
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
+    with pytest.raises(RuntimeError, match="npm cannot fetch @litertjs/core"):
+        export_site(bars_run, tmp_path / "site")
+    with pytest.raises(ValueError, match="no int8 inputs"):
+        export_site(bars_run, tmp_path / "site", quantize="int8-io")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 6, 2), (2, 6, 6, 3)])
+def test_only_images_have_a_page(shape):
+    with pytest.raises(ValueError, match="grey or colour images"):
+        web._check_shape(shape)
+
+
+@contextlib.contextmanager
+def served(folder):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Headless Chromium by its driver."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver and shutil.which("npm")):
+        if REQUIRED:
+            pytest.fail("chromium, chromedriver and npm are required here, and one is missing")
+        pytest.skip("needs chromium, chromedriver and npm")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    for word in ["headless", *quiet.split(), f"user-data-dir={tmp_path / 'chromium'}"]:
+        options.add_argument(f"--{word}")
+    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield found
+    found.quit()
+
+
+def test_in_the_browser(bars_run, tmp_path, browser):
+    """100 images as files, drawing by keyboard, samples, and no network once loaded."""
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    export_site(bars_run, tmp_path / "site")
+    x = np.load(bars_run.parent / "bars.npz")["x"][::3]
+    for i, values in enumerate(x):
+        Image.fromarray(values).save(tmp_path / f"{i:03}.png")
+    (tmp_path / "not.png").write_text("no image")
+    expected = ClusterEncoder(tmp_path / "site" / "models" / "encoder.tflite").classify(x)[0]
+    wait = WebDriverWait(browser, 60)
+
+    def element(name):
+        return browser.find_element("id", name)
+
+    with served(tmp_path / "site") as url:
+        browser.get(url)
+        wait.until(lambda _: browser.find_elements("css selector", "body[data-offline]") or not element("about").text.startswith("Loading"))
+        assert element("about").text.startswith("3 clusters found without labels")
+        wait.until(lambda _: browser.find_elements("css selector", "body[data-offline]"))
+
+        element("files").send_keys("\n".join(str(tmp_path / f"{i:03}.png") for i in range(len(x))) + f"\n{tmp_path / 'not.png'}")
+        wait.until(lambda _: len(browser.find_elements("css selector", "#gallery button")) == len(x))
+        found = [int(button.get_attribute("data-cluster")) for button in browser.find_elements("css selector", "#gallery button")]
+        assert found == expected.tolist()
+        assert element("answer").text == "Not an image that this browser reads: not.png."
+
+        browser.find_elements("css selector", "#gallery button")[50].click()
+        wait.until(lambda _: element("answer").text == f"cluster {expected[50]}")
+        bars = browser.find_elements("css selector", "#bars li")
+        assert [i for i, bar in enumerate(bars) if "chosen" in bar.get_attribute("class")] == [expected[50]]
+        shares = [float(bar.find_element("class name", "value").text.rstrip("%")) for bar in bars]
+        assert abs(sum(shares) - 100) < 0.3
+        assert "ms an image" in element("latency").text
+        wait.until(lambda _: len(browser.find_elements("css selector", "#samples canvas")) == 12)
+        assert not browser.execute_script(
+            "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(arguments[0]))", url
+        )
+
+        element("pad").send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 3, Keys.SPACE)
+        wait.until(lambda _: "mean of" not in element("latency").text)
+        assert element("answer").text.startswith("cluster")
+        element("pad").send_keys(Keys.ESCAPE)
+        wait.until(lambda _: element("answer").text == "Nothing yet.")
+    # The server is gone.
+    browser.refresh()
+    wait.until(lambda _: browser.find_elements("css selector", "body[data-ready]"))
