@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "write a run's model as SavedModel, TFLite or Keras files, each verified",
     "classify": "cluster image files with an exported encoder, without TensorFlow",
     "verify": "check an exported encoder against its run's model again",
+    "benchmark": "time exported files against each other",
     "reproduce": "run the paper's ablation table and draw its figures",
     "info": "show what a run is and where it stands",
 }
