@@ -47,13 +47,14 @@ class ClusterEncoder:
                 f"{path} has no signature 'cluster' (it has {', '.join(signatures) or 'none'}); it is not an nvisa-tf encoder."
             )
         self._runners = {name: self._interpreter.get_signature_runner(name) for name in signatures}
+        self._outputs = {name: runner.get_output_details() for name, runner in self._runners.items()}  # slow to ask for
         self.has_embed = "embed" in signatures
         image = self._runners["cluster"].get_input_details()["image"]
         self._quantization = image["quantization"] if image["dtype"] == np.int8 else None
         self._fixed_batch = int(image["shape_signature"][0]) if image["shape_signature"][0] > 0 else None
         self.shape = tuple(int(n) for n in image["shape_signature"][1:])
         self.dtype = np.dtype(np.float32 if self._quantization else image["dtype"])
-        self.n_clusters = int(self._runners["cluster"].get_output_details()["probabilities"]["shape_signature"][-1])
+        self.n_clusters = int(self._outputs["cluster"]["probabilities"]["shape_signature"][-1])
 
     def classify(self, images: Any, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Clusters int32 [n] and q(y|x) float32 [n, K] of raw images [n, *shape].
@@ -78,22 +79,25 @@ class ClusterEncoder:
         images = np.asarray(images)
         if images.shape[1:] != self.shape or not len(images):
             raise ValueError(f"The images have the shape {list(images.shape)}; this encoder takes [n, {', '.join(map(str, self.shape))}].")
+        if images.dtype != np.uint8:  # bytes cannot be wrong, and looking would take longer than the network
+            self._check_values(images)
+        batch_size = self._fixed_batch or batch_size
+        if len(images) % (self._fixed_batch or 1):
+            raise ValueError(f"This encoder takes {self._fixed_batch} images at a time, and there are {len(images)}.")
+        runner, outputs = self._runners[name], self._outputs[name]
+        parts = []
+        for start in range(0, len(images), batch_size):
+            found = runner(image=self._quantized(images[start : start + batch_size]))
+            parts.append({key: _dequantized(value, outputs[key]) for key, value in found.items()})
+        return parts[0] if len(parts) == 1 else {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _check_values(self, images: np.ndarray) -> None:
         if images.dtype.kind not in "buif" or not np.isfinite(images).all():
             raise ValueError("The images must be numbers, none of them NaN or Inf.")
         if self.dtype == np.uint8 and (images.min() < 0 or images.max() > 255):
             raise ValueError(f"The images have values from {images.min():g} to {images.max():g}; this encoder takes bytes, 0 to 255.")
         if self.dtype == np.uint8 and images.dtype.kind == "f" and (images % 1).any():
             raise ValueError("The images have fractions; this encoder takes bytes, 0 to 255, as the data set has them.")
-        batch_size = self._fixed_batch or batch_size
-        if len(images) % (self._fixed_batch or 1):
-            raise ValueError(f"This encoder takes {self._fixed_batch} images at a time, and there are {len(images)}.")
-        runner = self._runners[name]
-        outputs = runner.get_output_details()
-        parts = []
-        for start in range(0, len(images), batch_size):
-            found = runner(image=self._quantized(images[start : start + batch_size]))
-            parts.append({key: _dequantized(value, outputs[key]) for key, value in found.items()})
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _quantized(self, images: np.ndarray) -> np.ndarray:
         if self._quantization is None:
