@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from nvisa_tf.export.bundle import export_run
+from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.workflows import load_run
 
 
@@ -69,6 +70,17 @@ def test_range_of_the_data(cli, exported, expected, tmp_path):
     by_hand = table(cli("classify", alone, exported / "images", "--range", "0,255")[1])
     assert [row["cluster"] for row in by_hand] == [row["cluster"] for row in table(out)]
     assert by_hand[0]["name"] == f"cluster {by_hand[0]['cluster']}"
+
+
+def test_bytes_come_in_the_range_by_hand(cli, exported):
+    """Black and white are the two values given, and greys lie between."""
+    path = exported / "encoder-int8-io.tflite"
+    encoder, x = ClusterEncoder(path), np.load(exported / "x.npy")
+    for low, high in ((-40, 30), (200, 20)):
+        out = cli("classify", path, exported / "images", f"--range={low},{high}", "--probabilities")[1]
+        found = [[float(row[f"q_{k}"]) for k in range(3)] for row in table(out)]
+        _, probabilities = encoder.classify(np.interp(x, [0, 255], [low, high]).astype(np.float32))
+        np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
 
 def test_resize_and_invert_when_asked(cli, exported, expected, tmp_path):

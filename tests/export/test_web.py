@@ -114,6 +114,28 @@ def browser(tmp_path):
     found.quit()
 
 
+def assert_values_of_pixels(browser):
+    """Every grey, in several ranges, inverted or not, there and back."""
+    for dtype, low, high in (("uint8", 0, 255), ("uint8", 0, 16), ("float32", 0, 16), ("float32", -1, 1)):
+        for invert in (False, True):
+            about = {"shape": [16, 16], "dtype": dtype, "range": [low, high]}
+            values, rgba = browser.execute_async_script(
+                """const [about, invert, done] = arguments;
+                const greys = Array.from({length: 256}, (_, byte) => [byte, byte, byte, 255]).flat();
+                import('./pixels.js').then(({toValues, toRgba}) => {
+                  const values = toValues(greys, about, invert);
+                  done([Array.from(values), Array.from(toRgba(values, about))]);
+                });""",
+                about,
+                invert,
+            )
+            bytes_ = np.arange(256)[:: -1 if invert else 1]
+            expected = np.interp(bytes_, [0, 255], [low, high])
+            np.testing.assert_allclose(values, expected.round() if dtype == "uint8" else expected, atol=1e-6)
+            if (dtype, high) != ("uint8", 16):  # 17 values do not hold 256 greys
+                np.testing.assert_array_equal(np.reshape(rgba, (256, 4)), np.stack([bytes_] * 3 + [np.full(256, 255)], 1))
+
+
 def test_in_the_browser(bars_run, tmp_path, browser):
     """100 images as files, drawing by keyboard, samples, and no network once loaded."""
     from selenium.webdriver.common.keys import Keys
@@ -150,6 +172,7 @@ def test_in_the_browser(bars_run, tmp_path, browser):
         assert abs(sum(shares) - 100) < 0.3
         assert "ms an image" in element("latency").text
         wait.until(lambda _: len(browser.find_elements("css selector", "#samples canvas")) == 12)
+        assert_values_of_pixels(browser)
         assert not browser.execute_script(
             "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(arguments[0]))", url
         )
