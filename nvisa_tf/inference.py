@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nvisa_tf import distributions as dist
 from nvisa_tf.data import RowView
+from nvisa_tf.draws import categories
 
 
 class ClusteringMixin:
@@ -63,7 +64,7 @@ class ClusteringMixin:
             raise ValueError(f"cluster is {cluster}; the clusters are 0 to {self.config.n_clusters - 1}.")
         seeds = tf.random.split([seed, 0], 2)
         logits, loc, raw_scale = self.prior.parameters()
-        y = dist.prior_y(logits).sample(n, seed=seeds[0]) if cluster is None else tf.fill([n], cluster)
+        y = categories(logits, n, seeds[0]) if cluster is None else tf.fill([n], cluster)
         z = dist.prior_z_given_y(loc, raw_scale, y).sample(seed=seeds[1])
         return y.numpy(), z.numpy()
 

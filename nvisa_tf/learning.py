@@ -228,7 +228,7 @@ class TrainingMixin:
     def _resampled_log_p_x(
         self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, weights: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        chosen = tf.cast(resample(weights, seed), tf.int32)
+        chosen = resample(weights, seed)
         where = tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1)
         one = Proposal(tf.gather_nd(proposal.y, where)[None], tf.gather_nd(proposal.noise, where)[None])
         return tf.reduce_mean(self.p_x(self.particles(h, q_y, one).z).log_prob(x))

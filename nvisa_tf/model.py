@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from nvisa_tf import distributions as dist
 from nvisa_tf.config import ModelConfig
+from nvisa_tf.draws import categories
 from nvisa_tf.inference import ClusteringMixin
 from nvisa_tf.learning import METRICS, RunningMean, TrainingMixin
 from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
@@ -150,9 +151,7 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
             y = tf.broadcast_to(tf.range(n_clusters)[:, None, None], [n_clusters, 1, batch])
             shape = [n_clusters, n_samples, batch, self.config.latent_dim]
         else:
-            # From NaN logits the sampler gives K, and an index out of range would end the run instead
-            # of letting the NaN reach the finite check.
-            y = tf.minimum(q_y.sample(n_samples, seed=seed_y), n_clusters - 1)
+            y = categories(q_y.logits, n_samples, seed_y)
             shape = [n_samples, batch, self.config.latent_dim]
         return Proposal(y, tf.random.stateless_normal(shape, seed_z))
 

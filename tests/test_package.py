@@ -12,9 +12,11 @@ import nvisa_tf
 
 ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
-    {"methods", "files"}, {"config"}, {"data", "annealing", "objectives", "run_directory"}, {"networks", "distributions", "particles"},
+    {"methods", "files", "draws"}, {"config"}, {"data", "annealing", "objectives", "run_directory"},
+    {"networks", "distributions", "particles"},
     {"inference", "learning"}, {"model"},
-    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce"},
+    {"jobs"},
+    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts"},
 ]  # fmt: skip
 HEAVY = ("tensorflow", "tensorflow_probability", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
 

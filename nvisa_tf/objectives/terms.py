@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from nvisa_tf.draws import categories
+
 
 class LogProbs(NamedTuple):
     """log-probabilities of samples, nats, with their gradients.
@@ -66,10 +68,9 @@ class Estimate(NamedTuple):
 
 
 def resample(weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One sample an example, drawn by its weight: indices in [0, M), int64 [B]; weights are [M, B].
+    """One sample an example, drawn by its weight: indices in [0, M), int32 [B]; weights are [M, B].
 
     E over m ~ weights of grad log p(x|z_m) is sum_m weights_m grad log p(x|z_m), so its
     gradient alone is an unbiased stand-in for the weighted sum.
     """
-    chosen = tf.random.stateless_categorical(tf.math.log(tf.transpose(weights)), 1, seed)[:, 0]
-    return tf.minimum(chosen, weights.shape[0] - 1)  # NaN weights give M
+    return categories(tf.math.log(tf.transpose(weights)), 1, seed)[0]
