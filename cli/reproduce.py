@@ -10,7 +10,8 @@ from pathlib import Path
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.config import PRESETS, DataConfig
 from nvisa_tf.files import write_text
-from nvisa_tf.reproduce import runs, tables
+from nvisa_tf.jobs import Job, Outcome, outcome, run_all
+from nvisa_tf.reproduce import tables
 from nvisa_tf.reproduce.ablation import ABLATION, choose, run_config
 from nvisa_tf.run_directory import RunDirectory
 
@@ -72,17 +73,17 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
     common = {"dataset": flags.dataset, "data_dir": flags.data_dir}
     rows = choose(flags.rows)
     jobs = [
-        runs.Job(name, seed, run_config(row, flags.preset, seed, flags.epochs, common), out / "runs" / f"{name}-seed{seed}")
+        Job(name, seed, run_config(row, flags.preset, seed, flags.epochs, common), out / "runs" / f"{name}-seed{seed}")
         for name, row in rows.items()
         for seed in flags.seeds
     ]
-    before = {job: runs.outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
+    before = {job: outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
     if flags.dry_run:
         return _list(jobs, before, flags)
     _make(out)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
-    failed = runs.run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
-    outcomes = {job: runs.outcome(job) for job in jobs}
+    failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
+    outcomes = {job: outcome(job) for job in jobs}
     results = list(outcomes.items())
     table = tables.as_markdown(rows, results)
     write_text(out / "ablation.csv", tables.as_csv(results))
@@ -94,7 +95,7 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
     if finished:
         first: dict[str, RunDirectory] = {}
         for job in finished:
-            first.setdefault(f"{ABLATION[job.row].method} {ABLATION[job.row].configuration}", RunDirectory.open(job.folder))
+            first.setdefault(f"{ABLATION[job.name].method} {ABLATION[job.name].configuration}", RunDirectory.open(job.folder))
         _draw(first, out, flags.points, last="VIMCO NVISA*, 15 samples")
         drawn = f", {PICTURES}"
     print(f"Written to {out}: ablation.csv, ablation.md{drawn}.")
@@ -103,7 +104,7 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
     return EXIT_FAILURE if failed else 0
 
 
-def _list(jobs: list[runs.Job], before: dict[runs.Job, runs.Outcome], flags: argparse.Namespace) -> int:
+def _list(jobs: list[Job], before: dict[Job, Outcome], flags: argparse.Namespace) -> int:
     with quiet_stderr():
         import tensorflow as tf
 
@@ -117,9 +118,9 @@ def _list(jobs: list[runs.Job], before: dict[runs.Job, runs.Outcome], flags: arg
         if found.status in ("done", "diverged"):
             print(f"{job.folder.name:36} {found.status}")
             continue
-        if job.row not in minutes:
-            minutes[job.row] = minutes_of_training(job.config, splits)
-        left = minutes[job.row] * (1 - (found.epoch or 0.0) / job.config.train.epochs)
+        if job.name not in minutes:
+            minutes[job.name] = minutes_of_training(job.config, splits)
+        left = minutes[job.name] * (1 - (found.epoch or 0.0) / job.config.train.epochs)
         total += left
         print(f"{job.folder.name:36} {found.status:8} about {left:6.1f} minutes for {job.config.train.epochs} epochs")
     print(f"{total:.0f} minutes of training in all, one run after the other with all cores.")

@@ -8,9 +8,10 @@ import signal
 import sys
 from typing import Any
 
+from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
-from nvisa_tf.config import PRESETS, RunConfig
+from nvisa_tf.config import CRITERIA, PRESETS, RunConfig
 from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.run_directory import RunDirectory
 
@@ -29,6 +30,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help=f"options to start from; auto: quick under {SMALL:,} training examples, else fast (default auto)",
     )
+    group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
+    group.add_argument("--jobs", type=int, default=1, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
+    group.add_argument(
+        "--choose-by",
+        choices=list(CRITERIA),
+        default=next(iter(CRITERIA)),
+        help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))})",
+    )
     group.add_argument("--config", metavar="FILE", help="a TOML file of any options below; flags win (default: none)")
     add_config_flags(parser)
 
@@ -46,6 +55,8 @@ def run(flags: argparse.Namespace) -> int:
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         config = config_from_flags(flags, "quick")
+    if flags.restarts is not None:
+        return restarts.run(flags, config, splits)
     if tf.config.list_physical_devices("GPU"):  # CPU kernels repeat bit for bit as they are
         tf.config.experimental.enable_op_determinism()
     monitor = ConsoleMonitor()
@@ -74,8 +85,9 @@ def run(flags: argparse.Namespace) -> int:
 def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConfig:
     options = {**file_options(flags.config), **given_options(flags)}
     wrong = sorted(set(options) - CHANGEABLE)
-    if flags.out or flags.preset != "auto" or wrong:
-        named = wrong[0] if wrong else "out" if flags.out else "preset"
+    given = {"out": flags.out, "preset": flags.preset != "auto", "restarts": flags.restarts is not None}
+    if wrong := wrong + [name for name, value in given.items() if value]:
+        named = wrong[0]
         raise ValueError(
             f"--{named.replace('_', '-')} cannot change with --resume, only {', '.join(sorted(CHANGEABLE))} can; start a new run."
         )

@@ -36,6 +36,14 @@ def _check_fields(config: Any) -> None:
                 raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
 
 
+# What a choice among restarts can go by, without labels; the first is the default.
+CRITERIA = {
+    "agreement": "mean NMI with the other restarts' clusters",
+    "bound": "the held-out importance-weighted bound, nats",
+    "early_bound": "the same when eps first was at most 0.5",
+    "separation": "mean silhouette of the posterior means",
+    "entropy": "entropy of the cluster sizes, nats",
+}
 DATASETS = ("digits", "mnist", "fashion_mnist")  # known by name; anything else is a path
 
 

@@ -15,6 +15,16 @@ def blobs():
     return (centres[y] + rng.normal(0, 0.3, (300, 6))).astype(np.float32), y
 
 
+@pytest.fixture(scope="session")
+def blobs_file(tmp_path_factory):
+    """120 examples of three such clusters as a .npz file, for runs in processes of their own."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 40)
+    path = tmp_path_factory.mktemp("data") / "blobs.npz"
+    np.savez(path, x=(rng.normal(0, 4, (3, 6))[y] + rng.normal(0, 0.3, (120, 6))).astype(np.float32), y=y)
+    return str(path)
+
+
 @pytest.fixture
 def tiny_config():
     """A small model for vectors of 6."""

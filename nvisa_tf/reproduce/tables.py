@@ -7,8 +7,8 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 
+from nvisa_tf.jobs import Job, Outcome
 from nvisa_tf.reproduce.ablation import Row
-from nvisa_tf.reproduce.runs import Job, Outcome
 
 COLUMNS = ("row", "seed", "status", "epoch", "accuracy", "nmi", "ari", "bound", "minutes", "run")
 
@@ -21,7 +21,7 @@ def as_csv(results: Sequence[tuple[Job, Outcome]]) -> str:
     for job, found in results:
         values = (getattr(found, name) for name in COLUMNS[3:-1])
         numbers = ["" if value is None else f"{value:.6g}" for value in values]
-        writer.writerow([job.row, job.seed, found.status, *numbers, job.folder.name])
+        writer.writerow([job.name, job.seed, found.status, *numbers, job.folder.name])
     return text.getvalue()
 
 
@@ -32,7 +32,7 @@ def as_markdown(rows: Mapping[str, Row], results: Sequence[tuple[Job, Outcome]])
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        found = [outcome for job, outcome in results if job.row == name]
+        found = [outcome for job, outcome in results if job.name == name]
         configuration = row.configuration.replace("|", "\\|")  # of p(x|z)
         lines.append(f"| {row.method} | {configuration} | {row.paper or '-'} | {_cells(found)} |")
     return "\n".join(lines) + "\n"

@@ -18,9 +18,9 @@ from nvisa_tf.run_directory import RunDirectory
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One run to be done: its row's name, its seed, its configuration and its folder."""
+    """One run to be done: a name for what sets it apart from others of its seed, its seed, its configuration and its folder."""
 
-    row: str
+    name: str
     seed: int
     config: RunConfig
     folder: Path

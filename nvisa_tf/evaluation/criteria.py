@@ -1,0 +1,48 @@
+"""What tells a good clustering from a bad one without labels: criteria for choosing among restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import entropy
+from sklearn.metrics import normalized_mutual_info_score, silhouette_score
+
+from nvisa_tf.evaluation.metrics import cluster_sizes
+
+SILHOUETTE_EXAMPLES = 2000  # its cost grows with the square of their number
+
+
+def agreement(clusters: Sequence[np.ndarray]) -> list[float]:
+    """Each clustering's mean NMI with the others, in [0, 1]; one clustering alone agrees with nothing, 0.
+
+    Args:
+      clusters: R clusterings of the same examples, integers [n] each.
+    """
+    n = len(clusters)
+    nmi = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i):
+            nmi[i, j] = nmi[j, i] = normalized_mutual_info_score(clusters[i], clusters[j])
+    return (nmi.sum(1) / max(1, n - 1)).tolist()
+
+
+def separation(embedding: np.ndarray, clusters: np.ndarray) -> float:
+    """The mean silhouette of the clusters among the posterior means, in [-1, 1]; -1 where there is one cluster.
+
+    Of an evenly spread part of the examples.
+
+    Args:
+      embedding: [n, latent_dim].
+      clusters: integers [n].
+    """
+    every = -(-len(clusters) // SILHOUETTE_EXAMPLES)
+    embedding, clusters = embedding[::every], clusters[::every]
+    if not 2 <= len(np.unique(clusters)) < len(clusters):
+        return -1.0
+    return float(silhouette_score(embedding, clusters))
+
+
+def entropy_of_sizes(clusters: np.ndarray, n_clusters: int) -> float:
+    """The entropy of the clusters' shares of the examples, nats, in [0, log n_clusters]."""
+    return float(entropy(cluster_sizes(clusters, n_clusters)))

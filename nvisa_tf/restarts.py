@@ -1,0 +1,129 @@
+"""Restarts: the same run from several seeds, compared and chosen among without labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from nvisa_tf.config import CRITERIA, RunConfig
+from nvisa_tf.data import Array
+from nvisa_tf.evaluation.criteria import agreement, entropy_of_sizes, separation
+from nvisa_tf.jobs import Job
+from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.workflows import load_run
+
+EARLY_EPS = 0.5  # of the early bound
+
+
+class Restart(NamedTuple):
+    """One finished restart.
+
+    Attributes:
+      seed, path: of its run.
+      criteria: by the names of `config.CRITERIA`; larger is taken for better.
+      accuracy: in [0, 1], None without labels.
+    """
+
+    seed: int
+    path: Path
+    criteria: dict[str, float]
+    accuracy: float | None
+
+
+def jobs_of(config: RunConfig, n_restarts: int, out: Path) -> list[Job]:
+    """The runs of seeds seed, seed + 1, ..., in folders under `out`.
+
+    Raises:
+      ValueError: fewer than 2 restarts, or seeds that reach too far.
+    """
+    if n_restarts < 2:
+        raise ValueError(f"restarts is {n_restarts}; it must be at least 2, to have something to choose from.")
+    first = config.train.seed
+    return [Job("restart", seed, config.replace({"seed": seed}), out / f"seed{seed}") for seed in range(first, first + n_restarts)]
+
+
+def compare(paths: Sequence[Path], x: Array) -> list[Restart]:
+    """The criteria of finished runs, from their reports, their curves and what they make of held-out examples.
+
+    Args:
+      paths: run directories.
+      x: raw examples [n, ...] that no run was trained on, where there are such.
+
+    Raises:
+      ValueError: a folder that is no run, or whose model cannot be loaded.
+    """
+    found, clusters = [], []
+    for path in paths:
+        model, config, run = load_run(path)
+        clusters.append(model.predict_clusters(x))
+        report = run.report()
+        criteria = {
+            "bound": report["bound"],
+            "early_bound": _early_bound(run),
+            "separation": separation(model.embed(x), clusters[-1]),
+            "entropy": entropy_of_sizes(clusters[-1], config.model.n_clusters),
+        }
+        found.append(Restart(config.train.seed, Path(path), criteria, report.get("accuracy")))
+    return [
+        restart._replace(criteria={name: {**restart.criteria, "agreement": agreed}[name] for name in CRITERIA})
+        for restart, agreed in zip(found, agreement(clusters), strict=True)
+    ]
+
+
+def _early_bound(run: RunDirectory) -> float:
+    # The last evaluation's where eps never came so low.
+    rows = run.metrics()
+    return next((float(row["test_bound"]) for row in rows if float(row["eps_x"]) <= EARLY_EPS), float(rows[-1]["test_bound"]))
+
+
+def choose(restarts: Sequence[Restart], criterion: str) -> Restart:
+    """The restart with the largest criterion, the first of equals; one that is not a number is never chosen over one that is."""
+
+    def value(restart: Restart) -> float:
+        found = restart.criteria[criterion]
+        return -math.inf if math.isnan(found) else found
+
+    return max(restarts, key=value)
+
+
+def rank_correlations(restarts: Sequence[Restart]) -> dict[str, float]:
+    """Spearman's rank correlation of each criterion with accuracy, in [-1, 1]; nothing without labels or with fewer than 3 restarts.
+
+    A criterion that does not vary has none and is left out.
+    """
+    scored = [restart for restart in restarts if restart.accuracy is not None]
+    if len(scored) < 3 or len({restart.accuracy for restart in scored}) < 2:
+        return {}
+    accuracies = [restart.accuracy for restart in scored]
+    columns = {name: [restart.criteria[name] for restart in scored] for name in CRITERIA}
+    return {name: float(spearmanr(column, accuracies).statistic) for name, column in columns.items() if np.ptp(column) > 0}
+
+
+def as_csv(restarts: Sequence[Restart], chosen: Restart) -> str:
+    """One line a restart: seed, run, criteria, accuracy where known, and whether it was chosen."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seed", "run", *CRITERIA, "accuracy", "chosen"])
+    for restart in restarts:
+        accuracy = "" if restart.accuracy is None else f"{restart.accuracy:.6g}"
+        values = (f"{restart.criteria[name]:.6g}" for name in CRITERIA)
+        writer.writerow([restart.seed, restart.path.name, *values, accuracy, int(restart is chosen)])
+    return text.getvalue()
+
+
+def summary(restarts: Sequence[Restart], chosen: Restart, criterion: str) -> dict[str, Any]:
+    """What a person wants to know of the choice: plain values, accuracies in [0, 1] where there are labels."""
+    about: dict[str, Any] = {"criterion": criterion, "seed": chosen.seed, "run": chosen.path.name, "restarts": len(restarts)}
+    accuracies = [restart.accuracy for restart in restarts if restart.accuracy is not None]
+    if accuracies:
+        about.update(accuracy=chosen.accuracy, best=max(accuracies), mean=statistics.mean(accuracies))
+        about["rank_correlation"] = rank_correlations(restarts)
+    return about

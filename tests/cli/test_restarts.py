@@ -1,0 +1,105 @@
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nvisa_tf import clustering_accuracy, evaluate_bound, load_run
+from nvisa_tf.evaluation.criteria import agreement, separation
+
+SMALL = "--epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
+SMALL += " --encoder-units 16 --posterior-units 16 --decoder-units 16"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Three overlapping blobs, with and without labels."""
+    folder = tmp_path_factory.mktemp("restarts")
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 60)
+    x = (rng.normal(0, 2, (3, 6))[y] + rng.normal(0, 1.0, (180, 6))).astype(np.float32)
+    np.savez(folder / "labelled.npz", x=x, y=y)
+    np.save(folder / "bare.npy", x)
+    return folder
+
+
+def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, tmp_path):
+    words = ["train", "--dataset", files / "labelled.npz", "--test-fraction", "0.3", *SMALL.split()]
+    words += ["--seed", "5", "--restarts", "3", "--jobs", "2", "--out", tmp_path / "out"]
+    code, out, err = cli(*words)
+    assert code == 0, err
+    rows = list(csv.DictReader((tmp_path / "out" / "restarts.csv").open()))
+    about = json.loads((tmp_path / "out" / "restarts.json").read_text())
+    # Against the runs themselves.
+    loaded = [load_run(tmp_path / "out" / f"seed{seed}") for seed in (5, 6, 7)]
+    data = np.load(files / "labelled.npz")
+    assert [row["seed"] for row in rows] == ["5", "6", "7"]
+    from nvisa_tf.data import load_splits
+
+    test = load_splits(loaded[0][1].data).test
+    assert len(test) < len(data["x"])
+    clusters = [model.predict_clusters(test.x) for model, _, _ in loaded]
+    assert [float(row["agreement"]) for row in rows] == pytest.approx(agreement(clusters), rel=1e-5)
+    for row, (model, config, run), found in zip(rows, loaded, clusters, strict=True):
+        assert float(row["accuracy"]) == pytest.approx(clustering_accuracy(test.y, found), rel=1e-5)
+        assert float(row["separation"]) == pytest.approx(separation(model.embed(test.x), found), rel=1e-5)
+        assert float(row["bound"]) == pytest.approx(evaluate_bound(model, test.x, config.train.eval_samples, config.train.seed), rel=1e-4)
+        curve = run.metrics()  # eps is 1 at epoch 0 and halves every 2; the row of epoch 2 is the first at 0.5
+        early = next(r for r in curve if float(r["eps_x"]) <= 0.5)
+        assert float(row["early_bound"]) == pytest.approx(float(early["test_bound"]), rel=1e-5)
+        assert early is not curve[-1]
+    best = max(rows, key=lambda row: float(row[about["criterion"]]))
+    assert [row["seed"] for row in rows if row["chosen"] == "1"] == [best["seed"]] == [str(about["seed"])]
+    assert f"nvisa-tf predict {tmp_path / 'out' / best['run']}" in out
+    assert "of the 3 restarts, the best has" in out
+
+    # The same command runs nothing again, and another criterion chooses by itself.
+    model = tmp_path / "out" / "seed6" / "model.keras"
+    before = model.stat().st_mtime_ns
+    code, out, _ = cli(*words, "--choose-by", "entropy")
+    assert (code, model.stat().st_mtime_ns) == (0, before)
+    assert "started" not in out
+    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["criterion"] == "entropy"
+    code, _, err = cli(*words, "--latent-dim", "4")
+    assert code == 2
+    assert "other options" in err
+
+
+def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--jobs", "2")
+    assert code == 0, err
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith("bare-restarts-")
+    assert "accuracy" not in json.loads((folder / "restarts.json").read_text())
+    assert "Chosen without labels" in out
+    assert "ccuracy is" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--restarts", "1"], "must be at least 2"),
+        (["--restarts", "2", "--jobs", "0"], "--jobs is 0"),
+        (["--restarts", "2", "--choose-by", "luck"], "invalid choice"),
+        (["--restarts", "2", "--n-clusters", "5000"], "fewer clusters"),
+        (["--restarts", "2", "--likelihood", "bernoulli", "--scaling", "none"], "use --scaling minmax"),
+        (["--restarts", "2", "--out", "file/deeper"], "cannot be made"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_left(cli, tmp_path, words, expected, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    code, _, err = cli("train", *words)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err
+    assert os.listdir() == ["file"]
+
+
+def test_a_run_is_not_resumed_as_restarts(cli, bars_run):
+    code, _, err = cli("train", "--resume", bars_run, "--restarts", "2")
+    assert code == 2
+    assert "--restarts cannot change with --resume" in err
