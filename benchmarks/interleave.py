@@ -1,0 +1,86 @@
+"""Contenders in processes of their own on the same cores, taking turns, so that what else the machine does meets all alike."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Step = Callable[[], float]  # one step; gives a number that says what it computed
+
+
+class Measured(NamedTuple):
+    """seconds: of every step, in the order of the rounds; value: the last step's own number; memory: the most bytes held."""
+
+    seconds: list[float]
+    value: float
+    memory: int
+
+
+def measure(makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]], rounds: int, warm_up: int) -> list[Measured]:
+    """Time the steps that functions make: all take turns, one step each, for `rounds` rounds.
+
+    Args:
+      makers: a module's function and its arguments, each called in a process of its own.
+      rounds: steps of each.
+      warm_up: steps of each before the first that counts.
+
+    Raises:
+      RuntimeError: a contender failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    try:
+        for maker, arguments in makers:
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, maker, arguments), daemon=True)
+            process.start()
+            there.close()
+            pipes.append(here)
+            processes.append(process)
+            for _ in range(warm_up):  # one at a time: compiling would disturb the others
+                _ask(here)
+        seconds: list[list[float]] = [[] for _ in pipes]
+        values = [0.0] * len(pipes)
+        for _ in range(rounds):
+            for i, pipe in enumerate(pipes):
+                spent, values[i] = _ask(pipe)
+                seconds[i].append(spent)
+        memory = []
+        for pipe in pipes:
+            pipe.send(False)
+            memory.append(pipe.recv())
+        return [Measured(*found) for found in zip(seconds, values, memory, strict=True)]
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _ask(pipe: Any) -> tuple[float, float]:
+    pipe.send(True)
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        raise RuntimeError("A contender's process ended; it may have run out of memory.") from None
+    if isinstance(answer, Exception):
+        raise RuntimeError(f"A contender failed: {answer}") from answer
+    return answer
+
+
+def _serve(pipe: Any, maker: Callable[..., Step], arguments: tuple[Any, ...]) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries announce themselves
+    try:
+        step = maker(*arguments)
+        while pipe.recv():
+            began = time.perf_counter()
+            value = step()
+            pipe.send((time.perf_counter() - began, value))
+    except Exception as error:
+        pipe.send(RuntimeError(f"{maker.__module__}.{maker.__name__}{arguments}: {error}"[:500]))
+        return
+    lines = Path("/proc/self/status").read_text().splitlines()
+    pipe.send(next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")))

@@ -1,0 +1,108 @@
+"""What a training step costs against the number of samples, clusters, examples a batch, units and examples in the data set.
+
+    python benchmarks/scaling.py --output results/scaling.md
+
+One factor at a time, the settings of a factor taking turns in processes of their own. The data sets of 10^3 to 10^6 examples are
+files that are streamed; the data's part of peak memory would show there if it were held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from interleave import measure
+
+from nvisa_tf.files import write_text
+
+BASE = {"batch": 128, "n_samples": 5, "n_clusters": 10, "units": 500}
+FACTORS = {
+    "n_samples": [5, 10, 20, 50, 100, 200],
+    "n_clusters": [10, 20, 50, 100, 200],
+    "batch": [64, 128, 256, 512, 1024],
+    "units": [125, 250, 500, 1000],
+}
+DATA_SIZES = [1_000, 10_000, 100_000, 1_000_000]
+STEPS_A_CALL = 10
+
+
+def step(input_dim: int, file: str, n_examples: int, setting: dict[str, int]) -> Callable[[], float]:
+    """STEPS_A_CALL steps of `fast` training on random bytes, or on a file of them, streamed; it gives the bound."""
+    from nvisa_tf import NVISA, Dataset, ModelConfig, TrainConfig, Trainer
+
+    units = setting["units"]
+    x = np.load(file, mmap_mode="r") if file else np.random.default_rng(0).integers(0, 256, (n_examples, input_dim), np.uint8)
+    config = ModelConfig(
+        input_shape=(input_dim,), n_clusters=setting["n_clusters"], encoder_units=(units,) * 2, posterior_units=units,
+        decoder_units=(units,) * 2, decoder_scale="per_dimension",
+    )  # fmt: skip
+    model = NVISA(config, seed=0)
+    model.set_preprocessing(1 / 255, 0.0)
+    train = TrainConfig(
+        epochs=1000, n_samples=setting["n_samples"], batch_size=setting["batch"], decoder_gradient="resampled",
+        pipeline="stream" if file else "memory",
+    )  # fmt: skip
+    trainer = Trainer(model, train, Dataset("random", x), Dataset("random", np.asarray(x[:100])))
+
+    def run() -> float:
+        trainer.run_steps(STEPS_A_CALL)
+        return float(model.trackers["bound"].result())
+
+    return run
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=784)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", default="results/scaling.md")
+    flags = parser.parse_args()
+    rows: list[list[str]] = []
+
+    def add(factor: str, values: list[int], makers: list) -> None:
+        found = measure(makers, flags.rounds, 1)
+        first = None
+        for value, result in zip(values, found, strict=True):
+            milliseconds = 1000 * statistics.median(result.seconds) / STEPS_A_CALL
+            first = first or milliseconds
+            rows.append([factor, f"{value:,}", f"{milliseconds:.1f}", f"{milliseconds / first:.2f}", f"{result.memory / 2**30:.2f}"])
+            print("  ".join(rows[-1]), flush=True)
+
+    for factor, values in FACTORS.items():
+        add(factor, values, [(step, (flags.inputs, "", 20_000, {**BASE, factor: value})) for value in values])
+    with tempfile.TemporaryDirectory() as folder:
+        makers = []
+        for n in DATA_SIZES:
+            path = Path(folder) / f"{n}.npy"
+            data = np.lib.format.open_memmap(path, "w+", np.uint8, (n, flags.inputs))
+            rng = np.random.default_rng(0)
+            for i in range(0, n, 100_000):
+                data[i : i + 100_000] = rng.integers(0, 256, data[i : i + 100_000].shape, np.uint8)
+            del data
+            makers.append((step, (flags.inputs, str(path), n, BASE)))
+        add("examples in the data set, streamed", DATA_SIZES, makers)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    header = ["factor", "value", "ms a step", "against the first", "GiB"]
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows)]
+    about = (
+        f"`python benchmarks/scaling.py --inputs {flags.inputs} --rounds {flags.rounds}`, {datetime.date.today()}, commit {commit}, "
+        f"{os.cpu_count()} cores, {platform.machine()}. The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
+        f"medians of {flags.rounds} calls of {STEPS_A_CALL} steps.\n\n"
+    )
+    write_text(Path(flags.output), "# What a step costs\n\n" + about + "\n".join(lines) + "\n")
+    with open(Path(flags.output).with_suffix(".csv"), "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+if __name__ == "__main__":
+    main()

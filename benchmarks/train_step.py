@@ -1,0 +1,170 @@
+"""One training step of VIMCO here, against what users would run instead, on the same cores in one run.
+
+    pip install ".[bench]" && python benchmarks/train_step.py --output results/train_step.md
+
+Contenders take turns, a step each, in processes of their own: our step under several options, the same model and number
+of samples in plain PyTorch (eager and torch.compile) and in plain TFP, our EnumY, and a large matrix product as the ceiling.
+"times ours" is the median over rounds of a contender's step against ours of the same round, "share" the arithmetic that its
+algorithm needs, over the time it took, over the matrix product's rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import plain_tfp
+import plain_torch
+from interleave import measure
+
+from nvisa_tf.files import write_text
+
+K, D, H = 10, 10, 500
+MATRIX = 3000
+
+
+def ours(batch: int, n_samples: int, input_dim: int, options: dict[str, Any]) -> Callable[[], float]:
+    """Our step; options of the model or of `compile`, and xla."""
+    import tensorflow as tf
+
+    from nvisa_tf import NVISA, ModelConfig, StdAnnealing
+
+    one = StdAnnealing.constant(1.0)
+    options = dict(options)
+    model = NVISA(ModelConfig(input_shape=(input_dim,), decoder_scale=options.pop("decoder_scale", "network")), seed=0)
+    model.set_preprocessing(1 / 255, 0.0)
+    xla = options.pop("xla", False)
+    model.compile("adam", n_samples=n_samples, annealing_x=one, annealing_z=one, **options)
+    data = tf.constant(np.random.default_rng(0).integers(0, 256, (batch, input_dim), np.uint8))
+
+    @tf.function(jit_compile=xla)
+    def run(images: tf.Tensor) -> tf.Tensor:
+        model.reset_metrics()
+        return model.train_step(images)["bound"]
+
+    return lambda: float(run(data))
+
+
+def matrix_product(size: int) -> Callable[[], float]:
+    """The product of two square matrices, by TensorFlow; it gives one of its numbers."""
+    import tensorflow as tf
+
+    a, b = tf.random.normal([size, size], seed=0), tf.random.normal([size, size], seed=1)
+    product = tf.function(lambda: tf.matmul(a, b)[0, 0])
+    return lambda: float(product())
+
+
+def flops(batch: int, n_samples: int, input_dim: int, backward: int, scale_net: bool) -> float:
+    """Floating point operations of one step's matrix products; the decoder's gradient comes from `backward` samples an example.
+
+    Backward is twice forward, but that the encoder's first layer and the decoder's need no gradient of their inputs.
+    """
+    outputs = input_dim * (2 if scale_net else 1)
+    encoder = 3 * (H * H + H * K + H * H + K * H) + 2 * input_dim * H + n_samples * 3 * H * 2 * D
+    inner = H * H + H * outputs
+    decoder = n_samples * (D * H + inner) + backward * (D * H + 2 * inner)
+    return 2.0 * batch * (encoder + decoder)
+
+
+class Contender(NamedTuple):
+    """A name, what makes its step, and which arithmetic its algorithm needs."""
+
+    name: str
+    make: Any
+    arguments: tuple[Any, ...]
+    flops: float
+
+
+def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
+    """Ours first; with `extra` every option and competitor."""
+
+    def our(name: str, samples: int = m, rows: int = m, **options: Any) -> Contender:
+        backward = 1 if options.get("decoder_gradient") == "resampled" else rows
+        count = flops(batch, rows, dim, backward, options.get("decoder_scale") != "per_dimension")
+        return Contender(name, ours, (batch, samples, dim, options), count)
+
+    resampled = {"decoder_gradient": "resampled"}
+    plain = flops(batch, m, dim, m, True)
+    found = [
+        our("ours, resampled", **resampled),
+        our("ours, decoder gradient from all"),
+        our("ours, resampled, sigma a pixel", **resampled, decoder_scale="per_dimension"),
+        Contender("PyTorch, plain", plain_torch.step, (batch, m, dim, False), plain),
+        Contender("TFP, plain", plain_tfp.step, (batch, m, dim), plain),
+    ]
+    if extra:
+        found += [
+            our("ours, resampled, XLA", **resampled, xla=True),
+            our("ours, resampled, sigma a pixel, XLA", **resampled, decoder_scale="per_dimension", xla=True),
+            our(f"ours, EnumY, {max(1, m // K)} of z each", max(1, m // K), K * max(1, m // K), objective="enum_y"),
+            Contender("PyTorch, torch.compile", plain_torch.step, (batch, m, dim, True), plain),
+        ]
+    return [*found, Contender(f"matrix product of {MATRIX}", matrix_product, (MATRIX,), 2.0 * MATRIX**3)]
+
+
+HEADER = ("batch", "M", "inputs", "contender", "ms a step", "examples/s", "times ours", "share", "GiB", "bound")
+
+
+def table(batch: int, m: int, dim: int, extra: bool, rounds: int, warm_up: int) -> list[list[str]]:
+    """The rows of one setting."""
+    who = contenders(batch, m, dim, extra)
+    found = measure([(c.make, c.arguments) for c in who], rounds, warm_up)
+    ceiling = who[-1].flops / statistics.median(found[-1].seconds)
+    rows = []
+    for contender, result in zip(who, found, strict=True):
+        seconds = statistics.median(result.seconds)
+        is_step = contender is not who[-1]
+        ratio = statistics.median(theirs / ours_ for theirs, ours_ in zip(result.seconds, found[0].seconds, strict=True))
+        share = contender.flops / seconds / ceiling
+        numbers = [f"{batch / seconds:,.0f}", f"{ratio:.2f}", f"{share:.0%}", f"{result.memory / 2**30:.2f}", f"{result.value:.0f}"]
+        about = numbers if is_step else ["-", "-", f"{ceiling / 1e9:.0f} GFLOP/s", f"{result.memory / 2**30:.2f}", "-"]
+        rows.append([str(batch), str(m), str(dim), contender.name, f"{1000 * seconds:.1f}", *about])
+    return rows
+
+
+def numbers(text: str) -> list[int]:
+    """Parse "5,15,50"."""
+    return [int(part) for part in text.split(",")]
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=numbers, default=[128, 1024])
+    parser.add_argument("--samples", type=numbers, default=[5, 15, 50])
+    parser.add_argument("--inputs", type=numbers, default=[784, 2048])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--warm-up", type=int, default=3)
+    parser.add_argument("--extra", action="store_true", help="every option and competitor, not the main ones alone")
+    parser.add_argument("--output", default="results/train_step.md")
+    flags = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    about = (
+        f"`python benchmarks/train_step.py --batch {','.join(map(str, flags.batch))} --samples {','.join(map(str, flags.samples))} "
+        f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
+        f"{datetime.date.today()}, commit {commit}, {os.cpu_count()} cores, {platform.machine()}; units 500-500, z 10, K 10; "
+        f"medians of {flags.rounds} steps.\n\n"
+    )
+    rows: list[list[str]] = []
+    for dim in flags.inputs:
+        for batch in flags.batch:
+            for m in flags.samples:
+                rows += table(batch, m, dim, flags.extra, flags.rounds, flags.warm_up)
+                lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER), *(f"| {' | '.join(row)} |" for row in rows)]
+                write_text(Path(flags.output), "# One training step, side by side\n\n" + about + "\n".join(lines) + "\n")
+                with open(Path(flags.output).with_suffix(".csv"), "w", newline="") as file:
+                    csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+                print("\n".join(lines[-len(contenders(batch, m, dim, flags.extra)) :]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
