@@ -13,7 +13,9 @@ Step = Callable[[], float]  # one step; gives a number that says what it compute
 
 
 class Measured(NamedTuple):
-    """seconds: of every step, in the order of the rounds; value: the last step's own number; memory: the most bytes held."""
+    """seconds: of every step, in the order of the rounds; value: the last step's own number; memory: the most bytes held, mapped
+    files apart.
+    """
 
     seconds: list[float]
     value: float
@@ -45,14 +47,12 @@ def measure(makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]], round
                 _ask(here)
         seconds: list[list[float]] = [[] for _ in pipes]
         values = [0.0] * len(pipes)
-        for _ in range(rounds):
-            for i, pipe in enumerate(pipes):
-                spent, values[i] = _ask(pipe)
+        for turn in range(rounds):
+            for k in range(len(pipes)):  # another one first each time, so that nobody always follows the same one
+                i = (turn + k) % len(pipes)
+                spent, values[i] = _ask(pipes[i])
                 seconds[i].append(spent)
-        memory = []
-        for pipe in pipes:
-            pipe.send(False)
-            memory.append(pipe.recv())
+        memory = [_ask(pipe, False) for pipe in pipes]
         return [Measured(*found) for found in zip(seconds, values, memory, strict=True)]
     finally:
         for process in processes:
@@ -60,11 +60,11 @@ def measure(makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]], round
             process.join()
 
 
-def _ask(pipe: Any) -> tuple[float, float]:
-    pipe.send(True)
+def _ask(pipe: Any, go_on: bool = True) -> Any:
     try:
+        pipe.send(go_on)
         answer = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):
         raise RuntimeError("A contender's process ended; it may have run out of memory.") from None
     if isinstance(answer, Exception):
         raise RuntimeError(f"A contender failed: {answer}") from answer
@@ -82,5 +82,6 @@ def _serve(pipe: Any, maker: Callable[..., Step], arguments: tuple[Any, ...]) ->
     except Exception as error:
         pipe.send(RuntimeError(f"{maker.__module__}.{maker.__name__}{arguments}: {error}"[:500]))
         return
-    lines = Path("/proc/self/status").read_text().splitlines()
-    pipe.send(next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")))
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    # Pages of mapped files are the kernel's to drop.
+    pipe.send(1024 * (int(status["VmHWM"].split()[0]) - int(status["RssFile"].split()[0])))

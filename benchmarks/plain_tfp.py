@@ -23,14 +23,11 @@ def step(batch: int, n_samples: int, input_dim: int, units: int = 500, latent_di
 
     trunk = keras.Sequential([keras.Input((input_dim,)), Dense(units, "leaky_relu"), Dense(units, "leaky_relu")])
     to_y, to_z, decoder = mlp(units, n_clusters, 0), mlp(units + n_clusters, 2 * latent_dim, 1), mlp(latent_dim, 2 * input_dim, 2)
-    loc = tf.Variable(tf.random.normal([n_clusters, latent_dim]))
-    raw = tf.Variable(tf.fill([n_clusters, latent_dim], math.log(math.expm1(1.0))))
-    variables = [*(v.value for net in (trunk, to_y, to_z, decoder) for v in net.trainable_variables), loc, raw]
+    loc = keras.Variable(tf.random.normal([n_clusters, latent_dim]), name="loc")
+    raw = keras.Variable(tf.fill([n_clusters, latent_dim], math.log(math.expm1(1.0))), name="raw")
+    variables = [*(v for net in (trunk, to_y, to_z, decoder) for v in net.trainable_variables), loc, raw]
     optimizer = keras.optimizers.Adam(1e-3)
-    keras_variables = [v for net in (trunk, to_y, to_z, decoder) for v in net.trainable_variables]
-    prior = [keras.Variable(loc, name="loc"), keras.Variable(raw, name="raw")]
-    variables[-2:] = [v.value for v in prior]
-    optimizer.build([*keras_variables, *prior])
+    optimizer.build(variables)
     data = tf.constant(np.random.default_rng(0).integers(0, 256, (batch, input_dim), np.uint8))
 
     def normal(parameters: tf.Tensor) -> tfd.Distribution:
@@ -53,7 +50,7 @@ def step(batch: int, n_samples: int, input_dim: int, units: int = 500, latent_di
                 return normal(tf.ensure_shape(rows(to_z, tf.concat([copies, one_hot], -1)), [*one_hot.shape[:-1], 2 * latent_dim]))
 
             def log_joint(y: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-                mean, scale = (tf.gather(values, y) for values in (prior[0].value, tf.nn.softplus(prior[1].value)))
+                mean, scale = (tf.gather(values, y) for values in (loc.value, tf.nn.softplus(raw.value)))
                 log_p_z = tfd.Independent(tfd.Normal(mean, scale), 1).log_prob(z)
                 return normal(rows(decoder, z)).log_prob(x) + log_p_z - math.log(n_clusters)
 
@@ -67,7 +64,8 @@ def step(batch: int, n_samples: int, input_dim: int, units: int = 500, latent_di
                 discrepancy_fn=tfp.vi.kl_reverse,
             )
             loss = tf.reduce_mean(loss)
-        optimizer.apply(tape.gradient(loss, variables), [*keras_variables, *prior])
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        optimizer.apply([tf.convert_to_tensor(g) for g in gradients], variables)
         return -loss
 
     return lambda: float(train(data))

@@ -63,13 +63,15 @@ def matrix_product(size: int) -> Callable[[], float]:
     return lambda: float(product())
 
 
-def flops(batch: int, n_samples: int, input_dim: int, backward: int, scale_net: bool) -> float:
-    """Floating point operations of one step's matrix products; the decoder's gradient comes from `backward` samples an example.
+def flops(batch: int, n_samples: int, input_dim: int, backward: int, scale_net: bool, copies: int = 1) -> float:
+    """Floating point operations of one step's matrix products, as the contender's algorithm has them.
 
-    Backward is twice forward, but that the encoder's first layer and the decoder's need no gradient of their inputs.
+    The decoder's gradient comes from `backward` samples an example; the layer in which y joins h(x) meets `copies` of h(x) (M
+    where they are concatenated, 1 where their products are added). Backward is twice forward, but that the encoder's first
+    layer and, where z is not reparameterized, the decoder's need no gradient of their inputs.
     """
     outputs = input_dim * (2 if scale_net else 1)
-    encoder = 3 * (H * H + H * K + H * H + K * H) + 2 * input_dim * H + n_samples * 3 * H * 2 * D
+    encoder = 3 * (H * H + H * K + copies * H * H + n_samples * K * H) + 2 * input_dim * H + n_samples * 3 * H * 2 * D
     inner = H * H + H * outputs
     decoder = n_samples * (D * H + inner) + backward * (D * H + 2 * inner)
     return 2.0 * batch * (encoder + decoder)
@@ -93,7 +95,7 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
         return Contender(name, ours, (batch, samples, dim, options), count)
 
     resampled = {"decoder_gradient": "resampled"}
-    plain = flops(batch, m, dim, m, True)
+    plain = flops(batch, m, dim, m, True, copies=m)
     found = [
         our("ours, resampled", **resampled),
         our("ours, decoder gradient from all"),
@@ -152,7 +154,8 @@ def main() -> None:
         f"`python benchmarks/train_step.py --batch {','.join(map(str, flags.batch))} --samples {','.join(map(str, flags.samples))} "
         f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
         f"{datetime.date.today()}, commit {commit}, {os.cpu_count()} cores, {platform.machine()}; units 500-500, z 10, K 10; "
-        f"medians of {flags.rounds} steps.\n\n"
+        f"medians of {flags.rounds} steps. Ours computes at most 16,384 decoder rows (M times batch) at once; more go in "
+        "chunks, forward twice.\n\n"
     )
     rows: list[list[str]] = []
     for dim in flags.inputs:

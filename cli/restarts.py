@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,56 +15,80 @@ from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.files import write_text
-from nvisa_tf.jobs import outcome, run_all
+from nvisa_tf.jobs import Job, outcome, run_all
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    """Raise ValueError for flags that make no sense together, before anything is loaded."""
+    for name in ("jobs", "choose_by"):
+        if flags.restarts is None and getattr(flags, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} goes with --restarts; give that too, or leave it out.")
+    if flags.jobs is not None and flags.jobs < 1:
+        raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
 
 
 def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
-    """Run every seed that is not done, compare, choose; 1 where a run failed or diverged and too few are left."""
+    """Run every seed that is not done, compare those that are, choose; 1 where a run ended before its end."""
     with quiet_stderr():
+        import tensorflow as tf
+
         from nvisa_tf import restarts, workflows
         from nvisa_tf.training import Trainer
-    if flags.jobs < 1:
-        raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
+    tf.get_logger().setLevel("ERROR")  # it warns of a program for each model, which is what is wanted
     out = Path(flags.out or f"runs/{Path(config.data.dataset).stem}-restarts-{time.strftime('%Y%m%d-%H%M%S')}")
     jobs = restarts.jobs_of(config, flags.restarts, out)
     Trainer.check_size(workflows.build_model(config, splits), splits.train)  # what every run would refuse is refused once
-    for job in jobs:
-        outcome(job)  # refuses a folder of other runs before anything starts
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"The folder {out} cannot be made: {error.strerror}.") from error
-    again = f"with --out {shlex.quote(str(out))} the same command goes on with them"
+    _prepare(out, jobs)
+    again = f"with --out {shlex.quote(str(out))} the same command goes on"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)
     try:
-        failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
+        failed = run_all(jobs, flags.jobs or 1, lambda text: print(text, flush=True))
     except KeyboardInterrupt:
         print(f"The restarts save their checkpoints; {again}.")
         raise
+    outcomes = [outcome(job).status for job in jobs]
+    diverged = [job.seed for job, status in zip(jobs, outcomes, strict=True) if status == "diverged"]
+    if done := [job.folder for job, status in zip(jobs, outcomes, strict=True) if status == "done"]:
+        criterion = flags.choose_by or next(iter(CRITERIA))
+        found = restarts.compare(done, splits.test.x)
+        chosen = restarts.choose(found, criterion)
+        about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged}
+        write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
+        write_text(out / "restarts.json", json.dumps(about, indent=2) + "\n")
+        _print(found, chosen, about)
     if failed:
-        print(f"{failed} restart(s) ended before their end; {again}.")
+        print(f"{failed} restart(s) ended before their end and are left out; {again}.")
         return EXIT_FAILURE
-    done = [job.folder for job in jobs if outcome(job).status == "done"]
     if not done:
-        raise RuntimeError("Every restart diverged; try slower annealing (--eps-halving-epochs), a smaller --learning-rate or --clip-norm.")
-    found = restarts.compare(done, splits.test.x)
-    chosen = restarts.choose(found, flags.choose_by)
-    about = restarts.summary(found, chosen, flags.choose_by)
-    write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
-    write_text(out / "restarts.json", json.dumps(about, indent=2) + "\n")
-    _print(found, chosen, about, len(jobs) - len(done))
+        raise RuntimeError(
+            "Every restart diverged; try slower annealing (--eps-halving-epochs) or a smaller --learning-rate, in a new --out."
+        )
     return 0
 
 
-def _print(found: list[Any], chosen: Any, about: dict[str, Any], diverged: int) -> None:
+def _prepare(out: Path, jobs: list[Job]) -> None:
+    """Make the folder, or refuse it before anything starts."""
+    if (out / "run.json").exists():
+        raise ValueError(f"{out} is a run; choose another --out for restarts.")
+    for job in jobs:
+        outcome(job)  # refuses a folder of other runs
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"The restarts cannot be written to {out} ({error.strerror}); choose another --out.") from error
+
+
+def _print(found: list[Any], chosen: Any, about: dict[str, Any]) -> None:
     print("  ".join([f"{'seed':>6}", *(f"{name:>11}" for name in CRITERIA), f"{'accuracy':>8}"]))
     for restart in found:
         accuracy = "" if restart.accuracy is None else f"{100 * restart.accuracy:.2f}%"
-        values = "  ".join(f"{value:11.4g}" if math.isfinite(value) else f"{value:11}" for value in restart.criteria.values())
+        values = "  ".join(f"{value:11.4g}" for value in restart.criteria.values())
         print(f"{restart.seed:6}  {values}  {accuracy:>8}{'  <- chosen' if restart is chosen else ''}")
-    if diverged:
-        print(f"{diverged} restart(s) diverged and are left out.")
+    if about["diverged_seeds"]:
+        print(f"Diverged and left out: seed {', '.join(map(str, about['diverged_seeds']))}.")
     path = shlex.quote(str(chosen.path))
     print(f"Chosen without labels, by {about['criterion']} ({CRITERIA[about['criterion']]}): seed {about['seed']}, run {path}.")
     if "accuracy" in about:

@@ -31,11 +31,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=f"options to start from; auto: quick under {SMALL:,} training examples, else fast (default auto)",
     )
     group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
-    group.add_argument("--jobs", type=int, default=1, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
+    group.add_argument("--jobs", type=int, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
     group.add_argument(
         "--choose-by",
         choices=list(CRITERIA),
-        default=next(iter(CRITERIA)),
         help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))})",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file of any options below; flags win (default: none)")
@@ -52,6 +51,9 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.training import TrainingDiverged
+    restarts.check_flags(flags)
+    if flags.restarts is not None:
+        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         config = config_from_flags(flags, "quick")
@@ -85,7 +87,8 @@ def run(flags: argparse.Namespace) -> int:
 def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConfig:
     options = {**file_options(flags.config), **given_options(flags)}
     wrong = sorted(set(options) - CHANGEABLE)
-    given = {"out": flags.out, "preset": flags.preset != "auto", "restarts": flags.restarts is not None}
+    given = {name: getattr(flags, name) is not None for name in ("out", "restarts", "jobs", "choose_by")}
+    given["preset"] = flags.preset != "auto"
     if wrong := wrong + [name for name, value in given.items() if value]:
         named = wrong[0]
         raise ValueError(

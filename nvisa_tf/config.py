@@ -40,7 +40,7 @@ def _check_fields(config: Any) -> None:
 CRITERIA = {
     "agreement": "mean NMI with the other restarts' clusters",
     "bound": "the held-out importance-weighted bound, nats",
-    "early_bound": "the same when eps first was at most 0.5",
+    "early_bound": "the bound during training when eps first was at most 0.5, nats",
     "separation": "mean silhouette of the posterior means",
     "entropy": "entropy of the cluster sizes, nats",
 }

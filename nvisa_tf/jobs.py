@@ -51,9 +51,10 @@ def outcome(job: Job) -> Outcome:
     """Read a job's run directory.
 
     Raises:
-      ValueError: its folder holds a run of another configuration.
+      ValueError: its folder holds a run of another configuration, or something else.
     """
     if not (job.folder / "run.json").is_file():
+        RunDirectory(job.folder).check_vacant()
         return Outcome("missing")
     run = RunDirectory.open(job.folder)
     _check_same(run, job)
@@ -67,14 +68,14 @@ def outcome(job: Job) -> Outcome:
 
 
 def _check_same(run: RunDirectory, job: Job) -> None:
-    """Refuse a folder whose run has other options than the job's, the data's folder and the input's shape apart."""
+    """Refuse a folder whose run has other options than the job's, those apart that change nothing and the input's shape."""
 
     def comparable(config: RunConfig) -> tuple[object, ...]:
-        source = config.data.dataset
+        source = config.data.dataset if config.data.dataset in DATASETS else str(Path(config.data.dataset).resolve())
         return (
             dataclasses.replace(config.model, input_shape=()),
-            config.train,
-            source if source in DATASETS else str(Path(source).resolve()),
+            dataclasses.replace(config.train, checkpoint_minutes=0.0),
+            dataclasses.replace(config.data, dataset=source, data_dir=""),
         )
 
     if comparable(run.config()) != comparable(job.config):
@@ -95,7 +96,9 @@ def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> 
     """
     todo = [job for job in jobs if outcome(job).status in ("started", "missing")]
     cores = str(max(1, (os.cpu_count() or 1) // parallel))
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": cores}
+    threads = {"TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": cores}
+    # On a GPU the runs share its memory, of which TensorFlow would take all for the first.
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ, **threads}
     stop, failed, processes = threading.Event(), list[Job](), list[subprocess.Popen[bytes]]()
 
     def run(job: Job) -> None:
@@ -108,6 +111,8 @@ def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> 
             command = [sys.executable, "-P", "-m", "nvisa_tf", *_arguments(job)]
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
             processes.append(process)
+            if stop.is_set():  # set since the run was let through
+                process.terminate()
             code = process.wait()
         after = outcome(job)
         if after.status == "done":
@@ -133,7 +138,8 @@ def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> 
 
 def _arguments(job: Job) -> list[str]:
     if (job.folder / "run.json").is_file():
-        return ["train", "--resume", str(job.folder)]
+        words = ["train", "--resume", str(job.folder), "--checkpoint-minutes", str(job.config.train.checkpoint_minutes)]
+        return words + (["--data-dir", str(Path(job.config.data.data_dir).resolve())] if job.config.data.data_dir else [])
     file = job.folder.with_name(job.folder.name + ".toml")
     write_text(file, job.config.to_toml())
     return ["train", "--config", str(file), "--preset", "paper", "--out", str(job.folder)]

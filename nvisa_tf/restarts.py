@@ -42,10 +42,12 @@ def jobs_of(config: RunConfig, n_restarts: int, out: Path) -> list[Job]:
     """The runs of seeds seed, seed + 1, ..., in folders under `out`.
 
     Raises:
-      ValueError: fewer than 2 restarts, or seeds that reach too far.
+      ValueError: fewer than 2 restarts, seeds that reach too far, or a limit of time.
     """
     if n_restarts < 2:
         raise ValueError(f"restarts is {n_restarts}; it must be at least 2, to have something to choose from.")
+    if config.train.max_minutes:
+        raise ValueError("max_minutes ends a single run, and restarts are compared at their end; choose fewer epochs instead.")
     first = config.train.seed
     return [Job("restart", seed, config.replace({"seed": seed}), out / f"seed{seed}") for seed in range(first, first + n_restarts)]
 
@@ -67,7 +69,7 @@ def compare(paths: Sequence[Path], x: Array) -> list[Restart]:
         report = run.report()
         criteria = {
             "bound": report["bound"],
-            "early_bound": _early_bound(run),
+            "early_bound": _early_bound(run, config),
             "separation": separation(model.embed(x), clusters[-1]),
             "entropy": entropy_of_sizes(clusters[-1], config.model.n_clusters),
         }
@@ -78,18 +80,22 @@ def compare(paths: Sequence[Path], x: Array) -> list[Restart]:
     ]
 
 
-def _early_bound(run: RunDirectory) -> float:
-    # The last evaluation's where eps never came so low.
-    rows = run.metrics()
-    return next((float(row["test_bound"]) for row in rows if float(row["eps_x"]) <= EARLY_EPS), float(rows[-1]["test_bound"]))
+def _early_bound(run: RunDirectory, config: RunConfig) -> float:
+    # NaN where eps of x does not come down through it.
+    if config.train.anneal not in ("both", "x") or config.train.eps_start <= EARLY_EPS:
+        return math.nan
+    return next((float(row["test_bound"]) for row in run.metrics() if float(row["eps_x"]) <= EARLY_EPS), math.nan)
 
 
 def choose(restarts: Sequence[Restart], criterion: str) -> Restart:
-    """The restart with the largest criterion, the first of equals; one that is not a number is never chosen over one that is."""
+    """The restart with the largest criterion, of equals (as the agreement of two with each other) the one with the best bound.
 
-    def value(restart: Restart) -> float:
-        found = restart.criteria[criterion]
-        return -math.inf if math.isnan(found) else found
+    One that is not a number is never chosen over one that is.
+    """
+
+    def value(restart: Restart) -> tuple[float, float]:
+        first, second = (-math.inf if math.isnan(n) else n for n in (restart.criteria[criterion], restart.criteria["bound"]))
+        return first, second
 
     return max(restarts, key=value)
 
@@ -97,14 +103,15 @@ def choose(restarts: Sequence[Restart], criterion: str) -> Restart:
 def rank_correlations(restarts: Sequence[Restart]) -> dict[str, float]:
     """Spearman's rank correlation of each criterion with accuracy, in [-1, 1]; nothing without labels or with fewer than 3 restarts.
 
-    A criterion that does not vary has none and is left out.
+    A criterion that does not vary, or is not a number somewhere, has none and is left out.
     """
     scored = [restart for restart in restarts if restart.accuracy is not None]
     if len(scored) < 3 or len({restart.accuracy for restart in scored}) < 2:
         return {}
     accuracies = [restart.accuracy for restart in scored]
     columns = {name: [restart.criteria[name] for restart in scored] for name in CRITERIA}
-    return {name: float(spearmanr(column, accuracies).statistic) for name, column in columns.items() if np.ptp(column) > 0}
+    varying = {name: column for name, column in columns.items() if np.isfinite(column).all() and np.ptp(column) > 0}
+    return {name: float(spearmanr(column, accuracies).statistic) for name, column in varying.items()}
 
 
 def as_csv(restarts: Sequence[Restart], chosen: Restart) -> str:

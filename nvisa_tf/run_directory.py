@@ -65,10 +65,7 @@ class RunDirectory:
         run = cls(chosen)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            if any(run.path.iterdir()) and not run._abandoned():
-                raise ValueError(
-                    f"{run.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {run.path}."
-                )
+            run.check_vacant()
             for folder in (run.checkpoints, run.tensorboard, run.plots):
                 folder.mkdir(exist_ok=True)
             write_text(run.config_file, config.to_toml())
@@ -78,6 +75,13 @@ class RunDirectory:
         except OSError as error:
             raise ValueError(f"The run cannot be written to {run.path} ({error.strerror}); choose another --out.") from error
         return run
+
+    def check_vacant(self) -> None:
+        """Raise ValueError where anything stands but what a `create` leaves that was killed on its way."""
+        if self.path.exists() and not (self.path.is_dir() and (self._abandoned() or not any(self.path.iterdir()))):
+            raise ValueError(
+                f"{self.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {self.path}."
+            )
 
     def _abandoned(self) -> bool:
         """Whether the folder holds no more than what a `create` that was killed on its way leaves."""

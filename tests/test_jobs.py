@@ -56,6 +56,15 @@ def test_a_folder_with_another_run_is_refused(tmp_path, blobs_file):
         outcome(dataclasses.replace(one, config=one.config.replace({"latent_dim": 3})))
     with pytest.raises(ValueError, match="other options"):
         outcome(dataclasses.replace(one, config=one.config.replace({"dataset": "mnist"})))
+    for option in ({"test_fraction": 0.2}, {"split": "all"}, {"scaling": "minmax"}):
+        with pytest.raises(ValueError, match="other options"):
+            outcome(dataclasses.replace(one, config=one.config.replace(option)))
+    same = one.config.replace({"checkpoint_minutes": 9.0, "data_dir": "elsewhere"})
+    assert outcome(dataclasses.replace(one, config=same)).status == "started"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="never overwrites"):
+        outcome(dataclasses.replace(one, folder=tmp_path / "notes"))
 
 
 def test_a_folder_left_by_a_kill_before_run_json_does_not_block_its_row(tmp_path, blobs_file):

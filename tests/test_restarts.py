@@ -26,7 +26,8 @@ def test_the_largest_is_chosen_and_never_what_is_no_number():
     assert choose(FOUR, "agreement").seed == 4
     assert choose(FOUR, "bound").seed == 3
     assert choose([FOUR[3], FOUR[0]], "bound").seed == 3
-    assert choose(FOUR, "entropy").seed == 3  # the first of equals
+    assert choose([FOUR[1], FOUR[2], FOUR[0]], "entropy").seed == 3  # of equals, the one with the best bound
+    assert choose([FOUR[3], FOUR[1]], "entropy").seed == 4
 
 
 def test_rank_correlation_is_spearmans():
@@ -54,3 +55,5 @@ def test_jobs_differ_in_seed_and_folder_alone(tmp_path):
     assert {job.config.replace({"seed": 0}) for job in jobs} == {RunConfig()}
     with pytest.raises(ValueError, match="at least 2"):
         jobs_of(RunConfig(), 1, tmp_path)
+    with pytest.raises(ValueError, match="max_minutes ends a single run"):
+        jobs_of(RunConfig().replace({"max_minutes": 3.0}), 2, tmp_path)

@@ -14,7 +14,7 @@ SILHOUETTE_EXAMPLES = 2000  # its cost grows with the square of their number
 
 
 def agreement(clusters: Sequence[np.ndarray]) -> list[float]:
-    """Each clustering's mean NMI with the others, in [0, 1]; one clustering alone agrees with nothing, 0.
+    """Each clustering's mean NMI with the others, in [0, 1]; a clustering alone, or of one cluster, agrees with nothing, 0.
 
     Args:
       clusters: R clusterings of the same examples, integers [n] each.
@@ -23,7 +23,8 @@ def agreement(clusters: Sequence[np.ndarray]) -> list[float]:
     nmi = np.zeros((n, n))
     for i in range(n):
         for j in range(i):
-            nmi[i, j] = nmi[j, i] = normalized_mutual_info_score(clusters[i], clusters[j])
+            if np.ptp(clusters[i]) and np.ptp(clusters[j]):  # of two that found one cluster each, NMI is 1
+                nmi[i, j] = nmi[j, i] = normalized_mutual_info_score(clusters[i], clusters[j])
     return (nmi.sum(1) / max(1, n - 1)).tolist()
 
 

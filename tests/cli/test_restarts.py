@@ -61,10 +61,13 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, tmp_
     code, out, _ = cli(*words, "--choose-by", "entropy")
     assert (code, model.stat().st_mtime_ns) == (0, before)
     assert "started" not in out
-    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["criterion"] == "entropy"
-    code, _, err = cli(*words, "--latent-dim", "4")
-    assert code == 2
-    assert "other options" in err
+    about = json.loads((tmp_path / "out" / "restarts.json").read_text())
+    assert about["criterion"] == "entropy"
+    assert str(about["seed"]) == max(rows, key=lambda row: (float(row["entropy"]), float(row["bound"])))["seed"]
+    for option in (["--latent-dim", "4"], ["--test-fraction", "0.4"]):
+        code, _, err = cli(*words, *option)
+        assert code == 2
+        assert "other options" in err
 
 
 def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, monkeypatch):
@@ -84,9 +87,12 @@ def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, 
         (["--restarts", "1"], "must be at least 2"),
         (["--restarts", "2", "--jobs", "0"], "--jobs is 0"),
         (["--restarts", "2", "--choose-by", "luck"], "invalid choice"),
+        (["--jobs", "2"], "--jobs goes with --restarts"),
+        (["--choose-by", "bound"], "--choose-by goes with --restarts"),
+        (["--restarts", "2", "--max-minutes", "5"], "choose fewer epochs"),
         (["--restarts", "2", "--n-clusters", "5000"], "fewer clusters"),
         (["--restarts", "2", "--likelihood", "bernoulli", "--scaling", "none"], "use --scaling minmax"),
-        (["--restarts", "2", "--out", "file/deeper"], "cannot be made"),
+        (["--restarts", "2", "--out", "file/deeper"], "cannot be written to"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_left(cli, tmp_path, words, expected, monkeypatch):
@@ -97,6 +103,41 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(cli, tmp_path, words, exp
     assert expected in err
     assert "Traceback" not in err
     assert os.listdir() == ["file"]
+
+
+def test_a_folder_of_something_else_is_refused(cli, files, bars_run, tmp_path):
+    (tmp_path / "seed1").mkdir()
+    (tmp_path / "seed1" / "thesis.tex").touch()
+    for folder, expected in ((tmp_path, "seed1 is not empty"), (bars_run, "is a run; choose another --out")):
+        code, _, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--out", folder)
+        assert code == 2
+        assert expected in err
+    assert os.listdir(tmp_path) == ["seed1"]
+
+
+def test_what_diverged_or_failed_is_left_out_and_said(cli, files, tmp_path):
+    words = ["train", "--dataset", files / "labelled.npz", *SMALL.split(), "--out", tmp_path / "out", "--jobs", "2", "--restarts"]
+    assert cli(*words, 2)[0] == 0
+    report = tmp_path / "out" / "seed1" / "report.json"
+    report.write_text(json.dumps({"step": 5, "diverged_at_epoch": 5.0, "minutes": 0.1}))
+    code, out, _ = cli(*words, 2)
+    assert code == 0
+    assert "Diverged and left out: seed 1." in out
+    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["restarts"] == 1
+    (tmp_path / "out" / "seed0" / "report.json").write_text(report.read_text())
+    code, _, err = cli(*words, 2)
+    assert code == 1
+    assert "Every restart diverged" in err
+    # A run that cannot go on: its checkpoints are gone.
+    (tmp_path / "out" / "seed0" / "report.json").unlink()
+    for path in (tmp_path / "out" / "seed0" / "checkpoints").iterdir():
+        path.unlink()
+    code, out, _ = cli(*words, 3)
+    assert code == 1
+    assert "1 restart(s) ended before their end and are left out" in out
+    assert "Chosen without labels" in out
+    rows = list(csv.DictReader((tmp_path / "out" / "restarts.csv").open()))
+    assert [row["seed"] for row in rows] == ["2"]
 
 
 def test_a_run_is_not_resumed_as_restarts(cli, bars_run):

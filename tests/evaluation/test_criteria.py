@@ -17,6 +17,8 @@ def test_agreement_is_the_mean_nmi_with_the_others():
     assert found[0] == pytest.approx(found[1])
     assert found[3] < found[2] < found[0]
     assert agreement([good]) == [0.0]
+    collapsed = np.zeros(200, int)
+    assert agreement([collapsed, collapsed, good]) == [0.0, 0.0, 0.0]
 
 
 def test_separation_by_hand():
