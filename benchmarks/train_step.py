@@ -94,19 +94,21 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
         count = flops(batch, rows, dim, backward, options.get("decoder_scale") != "per_dimension")
         return Contender(name, ours, (batch, samples, dim, options), count)
 
-    resampled = {"decoder_gradient": "resampled"}
+    resampled, per_pixel = {"decoder_gradient": "resampled"}, {"decoder_scale": "per_dimension"}
     plain = flops(batch, m, dim, m, True, copies=m)
     found = [
         our("ours, resampled", **resampled),
         our("ours, decoder gradient from all"),
-        our("ours, resampled, sigma a pixel", **resampled, decoder_scale="per_dimension"),
+        our("ours, resampled, sigma a pixel", **resampled, **per_pixel),
         Contender("PyTorch, plain", plain_torch.step, (batch, m, dim, False), plain),
         Contender("TFP, plain", plain_tfp.step, (batch, m, dim), plain),
     ]
     if extra:
         found += [
+            our("ours, resampled, bfloat16 forward", **resampled, forward_precision="bfloat16"),
+            our("ours, resampled, sigma a pixel, bfloat16 forward", **resampled, **per_pixel, forward_precision="bfloat16"),
             our("ours, resampled, XLA", **resampled, xla=True),
-            our("ours, resampled, sigma a pixel, XLA", **resampled, decoder_scale="per_dimension", xla=True),
+            our("ours, resampled, sigma a pixel, XLA", **resampled, **per_pixel, xla=True),
             our(f"ours, EnumY, {max(1, m // K)} of z each", max(1, m // K), K * max(1, m // K), objective="enum_y"),
             Contender("PyTorch, torch.compile", plain_torch.step, (batch, m, dim, True), plain),
         ]

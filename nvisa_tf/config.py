@@ -118,6 +118,11 @@ class TrainConfig:
         "decoder gradient from all M samples, or from one drawn by its importance weight (unbiased, faster)",
         ("all", "resampled"),
     )
+    forward_precision: str = _option(
+        "float32",
+        "matrix products of the decoder's passes without gradient (decoder_gradient resampled); bfloat16 is faster on some CPUs and GPUs",
+        ("float32", "bfloat16"),
+    )
     max_rows: int = _option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
     learning_rate: float = _option(1e-3, "Adam's learning rate at the start", minimum=0.0)
     lr_halving_epochs: float = _option(0.0, "halve the learning rate every so many epochs; 0: never", minimum=0.0)
@@ -151,6 +156,8 @@ class TrainConfig:
             raise ValueError(f"n_samples is {self.n_samples}; {self.objective} needs at least {method.min_samples}{why}.")
         if self.decoder_gradient == "resampled" and method.reparameterizes_z:
             raise ValueError(f"decoder_gradient is resampled, but {self.objective} takes its gradient through every sample; use all.")
+        if self.forward_precision == "bfloat16" and self.decoder_gradient == "all":
+            raise ValueError("forward_precision is bfloat16, which is for passes without gradient; set decoder_gradient to resampled.")
         if self.eps_start == 0:
             raise ValueError("eps_start is 0; it must be above 0 (use anneal none to switch annealing off).")
         if self.eps_start < self.eps_floor:

@@ -34,6 +34,7 @@ class StepOptions(NamedTuple):
     n_samples: int
     baseline: str
     decoder_gradient: str
+    forward_precision: str
     max_rows: int
     annealing_x: StdAnnealing
     annealing_z: StdAnnealing
@@ -68,6 +69,7 @@ class TrainingMixin:
         n_samples: int = 15,
         baseline: str = "geometric",
         decoder_gradient: str = "all",
+        forward_precision: str = "float32",
         max_rows: int = 16384,
         annealing_x: StdAnnealing | None = None,
         annealing_z: StdAnnealing | None = None,
@@ -84,6 +86,8 @@ class TrainingMixin:
           decoder_gradient: "all" takes the decoder's gradient from all samples, weighted;
             "resampled" from one sample drawn by its weight: unbiased, and the other M - 1 are
             only run forward. Not for methods that reparameterize z.
+          forward_precision: "float32", or "bfloat16" for the matrix products of the decoder's passes that
+            only go forward, which are there with decoder_gradient "resampled". All else is float32.
           max_rows: decoder rows (samples times examples) computed at once. Beyond it the samples go
             in chunks of at least one (where y is enumerated, one cluster's), the decoder forward twice
             and backward once: memory no longer grows with their number, and the result is the same
@@ -93,8 +97,8 @@ class TrainingMixin:
           **kwargs: passed to `keras.Model.compile`.
 
         Raises:
-          ValueError: an unknown objective or decoder_gradient, one that does not go with the other, too
-            few samples, max_rows < 1, an unknown baseline, or nvil without ModelConfig.baseline_units.
+          ValueError: an unknown objective, decoder_gradient or forward_precision, one that does not go with
+            another, too few samples, max_rows < 1, an unknown baseline, or nvil without ModelConfig.baseline_units.
         """
         self._estimator = estimator(objective)
         method = METHODS[objective]
@@ -104,6 +108,10 @@ class TrainingMixin:
             raise ValueError(f"decoder_gradient is {decoder_gradient!r}; it must be all or resampled.")
         if decoder_gradient == "resampled" and method.reparameterizes_z:
             raise ValueError(f"{objective} takes its gradient through z of every sample; use decoder_gradient all.")
+        if forward_precision not in ("float32", "bfloat16"):
+            raise ValueError(f"forward_precision is {forward_precision!r}; it must be float32 or bfloat16.")
+        if forward_precision == "bfloat16" and decoder_gradient == "all":
+            raise ValueError("forward_precision bfloat16 is for passes that only go forward; use decoder_gradient resampled.")
         if baseline not in BASELINES:
             raise ValueError(f"baseline is {baseline!r}; it must be {' or '.join(BASELINES)}.")
         if max_rows < 1:
@@ -112,7 +120,7 @@ class TrainingMixin:
             raise ValueError("nvil needs a baseline network; set ModelConfig.baseline_units, such as (100,).")
         still = StdAnnealing.constant(1e-4)
         self._step_options = StepOptions(
-            objective, n_samples, baseline, decoder_gradient, max_rows, annealing_x or still, annealing_z or still
+            objective, n_samples, baseline, decoder_gradient, forward_precision, max_rows, annealing_x or still, annealing_z or still
         )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
@@ -215,7 +223,7 @@ class TrainingMixin:
         draw: Particles = self.particles(h, q_y, proposal, options.method.reparameterizes_z)
         resampled = options.decoder_gradient == "resampled"
         with tape.stop_recording() if tape is not None and resampled else contextlib.nullcontext():
-            log_p_x = self.p_x(draw.z).log_prob(x)
+            log_p_x = self.p_x(draw.z, options.forward_precision).log_prob(x)
         return LogProbs(draw.log_p_y, draw.log_p_z, log_p_x, draw.log_q_y, draw.log_q_z)
 
     def _estimate(self, log_probs: LogProbs, x: tf.Tensor) -> Estimate:

@@ -111,9 +111,9 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
         eps = tf.convert_to_tensor(self.eps_z)
         return dist.posterior_z(loc, self._held(raw_scale, eps), eps)
 
-    def p_x(self, z: tf.Tensor) -> Any:
-        """p(x|z) on the model's scale. z: [..., D]; batch shape [...]."""
-        loc, raw_scale = self.decoder(z)
+    def p_x(self, z: tf.Tensor, precision: str = "float32") -> Any:
+        """p(x|z) on the model's scale. z: [..., D]; batch shape [...]; the decoder's matrix products in `precision`."""
+        loc, raw_scale = self.decoder(z, precision=precision)
         if self.config.likelihood == "bernoulli":
             return dist.bernoulli_x(loc)
         eps = tf.convert_to_tensor(self.eps_x)

@@ -119,18 +119,28 @@ class Decoder(keras.layers.Layer):
         if self._scale == "per_dimension":
             self.raw_scale = self.add_weight(shape=(self._output_dim,), initializer="zeros", name="raw_scale")
 
-    def call(self, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """z: [..., D]. Mean [..., d]; raw scale [..., d], [d] or None."""
+    def call(self, z: tf.Tensor, precision: str = "float32") -> tuple[tf.Tensor, tf.Tensor | None]:
+        """z: [..., D]. Mean [..., d]; raw scale [..., d], [d] or None; float32, the matrix products in `precision`."""
         leading = tf.shape(z)[:-1]
-        hidden = self.trunk(tf.reshape(z, [-1, z.shape[-1]]))
+        hidden = tf.reshape(z, [-1, z.shape[-1]])
+        for layer in self.trunk.layers:
+            hidden = _in_precision(layer, hidden, precision)
 
         def restore(rows: tf.Tensor) -> tf.Tensor:
             return tf.reshape(rows, tf.concat([leading, [self._output_dim]], 0))
 
+        loc = restore(_in_precision(self.loc, hidden, precision))
         if self.scale_net is not None:
-            return restore(self.loc(hidden)), restore(self.scale_net(hidden))
-        scale = None if self.raw_scale is None else tf.convert_to_tensor(self.raw_scale)
-        return restore(self.loc(hidden)), scale
+            return loc, restore(_in_precision(self.scale_net, hidden, precision))
+        return loc, None if self.raw_scale is None else tf.convert_to_tensor(self.raw_scale)
+
+
+def _in_precision(layer: Any, rows: tf.Tensor, precision: str) -> tf.Tensor:
+    """A layer's output, float32; a dense one's matrix product in `precision`."""
+    if precision == "float32" or not isinstance(layer, keras.layers.Dense):
+        return layer(rows)
+    product = tf.cast(rows, precision) @ tf.cast(tf.convert_to_tensor(layer.kernel), precision)
+    return layer.activation(tf.cast(product, tf.float32) + tf.convert_to_tensor(layer.bias))
 
 
 class MixturePrior(keras.layers.Layer):

@@ -33,6 +33,7 @@ def test_paper_preset_is_the_papers():
         (lambda: TrainConfig(objective="vimc"), "one of vimco, enum_y"),
         (lambda: TrainConfig(objective="rws", n_samples=1), "rws needs at least 2"),
         (lambda: TrainConfig(objective="iwae", decoder_gradient="resampled"), "use all"),
+        (lambda: TrainConfig(forward_precision="bfloat16"), "set decoder_gradient to resampled"),
         (lambda: TrainConfig(learning_rate=float("nan")), "finite"),
         (lambda: TrainConfig(eps_start=0.1, eps_floor=0.2), "must not be below eps_floor"),
         (lambda: TrainConfig(seed=2**31), "below"),

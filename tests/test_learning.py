@@ -162,6 +162,8 @@ def test_other_methods_resume_exactly(tiny_config, blobs, tmp_path, name):
         ({"objective": "enum_y", "decoder_gradient": "resampled"}, "use decoder_gradient all"),
         ({"objective": "rws", "n_samples": 1}, "rws needs at least 2"),
         ({"decoder_gradient": "some"}, "must be all or resampled"),
+        ({"forward_precision": "half"}, "must be float32 or bfloat16"),
+        ({"forward_precision": "bfloat16"}, "use decoder_gradient resampled"),
         ({"objective": "nvil"}, "set ModelConfig.baseline_units"),
         ({"max_rows": 0}, "at least 1"),
         ({"objective": "enum_y", "baseline": "harmonic"}, "geometric or arithmetic"),
@@ -195,3 +197,40 @@ def test_a_saved_model_comes_back_with_its_method(config, tmp_path):
     again = keras.saving.load_model(tmp_path / "m.keras")
     assert again._step_options.objective == "nvil"
     assert float(again.control_variance) == float(model.control_variance) > 0
+
+
+@pytest.mark.parametrize("scale", ["network", "per_dimension"])
+def test_bfloat16_is_for_the_products_of_the_forward_pass_alone(tiny_config, scale):
+    model = shaken(dataclasses.replace(tiny_config, decoder_scale=scale, encoder_units=(64, 64), decoder_units=(64, 64)))
+    x, found = tf.constant(RNG.normal(size=(40, 6)), tf.float32), {}
+    for precision in ("float32", "bfloat16"):
+        model.compile(n_samples=7, decoder_gradient="resampled", forward_precision=precision)
+        model.eps_x.assign(1.0)
+        found[precision] = model.loss_gradient(x, tf.constant([3, 4]))
+    exact, rough = found["float32"].log_probs, found["bfloat16"].log_probs
+    for name in ("log_p_y", "log_p_z", "log_q_y", "log_q_z"):
+        np.testing.assert_array_equal(getattr(rough, name), getattr(exact, name))
+    error = np.abs(rough.log_p_x - exact.log_p_x)
+    assert 0 < error.mean() < 0.01 * np.std(exact.log_p_x)  # a mantissa of 8 bits
+    assert all(g.dtype == tf.float32 for g in found["bfloat16"].gradients)
+    # The rounding is that of products with operands cut to bfloat16.
+    z = RNG.normal(size=(5, 2)).astype(np.float32)
+    rows = z
+    cut = tf.bfloat16.as_numpy_dtype
+    for layer in [*model.decoder.trunk.layers, model.decoder.loc]:
+        product = rows.astype(cut).astype(np.float32) @ np.asarray(layer.kernel).astype(cut).astype(np.float32)
+        rows = product.astype(cut).astype(np.float32) + np.asarray(layer.bias)
+        rows = rows if layer is model.decoder.loc else np.where(rows > 0, rows, 0.2 * rows)
+    np.testing.assert_allclose(model.decoder(tf.constant(z), precision="bfloat16")[0], rows, rtol=0.02, atol=0.02)
+
+
+def test_bfloat16_finds_the_blobs(tiny_config, blobs):
+    data = Dataset("blobs", *blobs)
+    model = NVISA(tiny_config, seed=0)
+    model.set_preprocessing(*input_scaling(data))
+    training = TrainConfig(
+        epochs=120, batch_size=32, n_samples=5, learning_rate=3e-3, eps_halving_epochs=30, anneal_mode="geometric", eval_epochs=120,
+        eval_samples=5, decoder_gradient="resampled", forward_precision="bfloat16",
+    )  # fmt: skip
+    Trainer(model, training, data).train()
+    assert clustering_accuracy(data.y, model.predict_clusters(data.x)) > 0.95

@@ -76,6 +76,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         n_samples=config.n_samples,
         baseline=config.baseline,
         decoder_gradient=config.decoder_gradient,
+        forward_precision=config.forward_precision,
         max_rows=config.max_rows,
         annealing_x=schedule if config.anneal in ("both", "x") else still,
         annealing_z=schedule if config.anneal in ("both", "z") else still,
