@@ -146,7 +146,7 @@ class TrainConfig:
     pipeline: str = _option(
         "auto", "memory: the data on the device; stream: batches by tf.data; auto: by size", ("auto", "memory", "stream")
     )
-    xla: bool = _option(False, "compile the step with XLA (pays on GPUs; slower on the CPUs measured)")
+    xla: bool = _option(False, "compile the step with XLA (pays on GPUs and on some CPUs, after a longer start)")
 
     def __post_init__(self) -> None:
         _check_fields(self)
