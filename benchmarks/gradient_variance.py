@@ -13,23 +13,20 @@ row. Milliseconds are the median of a call, the methods interleaved.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import datetime
 import platform
 import statistics
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import report
 import tensorflow as tf
 
 from nvisa_tf import METHODS, NVISA, load_run
 from nvisa_tf.data import load_splits
-from nvisa_tf.files import write_text
 
 ENCODER = ("encoder", "cluster_head", "latent_head")
 DECODER = ("decoder", "prior")
@@ -115,23 +112,18 @@ def settle(model: NVISA, step: Any) -> None:
 
 def write(flags: argparse.Namespace, model: NVISA, cases: dict) -> None:
     """A Markdown table, and the same as CSV beside it."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     header = ["method", "decoder gradient", "M", "trace, encoder", "trace, decoder and prior", "ms a call"]
     rows = []
     for (name, gradient, m), (_, moments, seconds) in cases.items():
         numbers = [f"{moments[group].trace:.3g}" for group in ("encoder", "decoder")]
         rows.append([name, gradient, str(m), *numbers, f"{1000 * statistics.median(seconds):.1f}"])
-    path = Path(flags.output)
     about = (
         f"`python benchmarks/gradient_variance.py RUN --draws {flags.draws} --batch {flags.batch}"
-        f"{'' if flags.eps is None else f' --eps {flags.eps:g}'}`, {datetime.date.today()}, commit {commit}, {platform.machine()}, "
-        f"eps {float(model.eps_x):.3g}. Trace of the covariance of the gradient of the batch's mean objective.\n\n"
+        f"{'' if flags.eps is None else f' --eps {flags.eps:g}'}`, {datetime.date.today()}, commit {report.commit()}, "
+        f"{platform.machine()}, eps {float(model.eps_x):.3g}. Trace of the covariance of the gradient of the batch's mean objective."
     )
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows)]
-    write_text(path, "# Noise of the gradient estimates\n\n" + about + "\n".join(lines) + "\n")
-    with open(path.with_suffix(".csv"), "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    print("\n".join(lines))
+    report.write(flags.output, "Noise of the gradient estimates", about, header, rows)
+    print(report.markdown(header, rows))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import statistics
-import subprocess
 from pathlib import Path
 
 import numpy as np
+import report
 from scipy.optimize import linear_sum_assignment
 
 from nvisa_tf import clustering_accuracy, load_run
@@ -56,18 +56,15 @@ def main() -> None:
         correlations = rank_correlations(found)
         ranked.append([label, *(f"{correlations[name]:.2f}" if name in correlations else "-" for name in CRITERIA)])
         print(picked[-1], ranked[-1], flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    text = (
-        f"# Choosing among restarts without labels\n\n`python benchmarks/restart_criteria.py`, {datetime.date.today()}, commit {commit}.\n"
-    )
+    about = f"`python benchmarks/restart_criteria.py`, {datetime.date.today()}, commit {report.commit()}."
+    text = f"# Choosing among restarts without labels\n\n{about}\n"
     tables = (
         ("Accuracy on the test split, %, of all on average, of the best, of what each criterion picks, and of the consensus",
          ["restarts", "mean", "best", *CRITERIA, "consensus"], picked),
         ("Rank correlation of each criterion with accuracy", ["restarts", *CRITERIA], ranked),
     )  # fmt: skip
     for title, header, rows in tables:
-        lines = [header, ["---"] * len(header), *rows]
-        text += f"\n{title}:\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        text += f"\n{title}:\n\n{report.markdown(header, rows)}\n"
     write_text(Path(flags.output), text)
 
 

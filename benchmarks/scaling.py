@@ -9,20 +9,17 @@ files that are streamed; the data's part of peak memory would show there if it w
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import os
 import platform
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import report
 from interleave import measure
-
-from nvisa_tf.files import write_text
 
 BASE = {"batch": 128, "n_samples": 5, "n_clusters": 10, "units": 500}
 FACTORS = {
@@ -69,20 +66,14 @@ def main() -> None:
     flags = parser.parse_args()
     rows: list[list[str]] = []
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     header = ["factor", "value", "ms a step", "against the first", "GiB"]
     about = (
-        f"`python benchmarks/scaling.py --inputs {flags.inputs} --rounds {flags.rounds}`, {datetime.date.today()}, commit {commit}, "
-        f"{os.cpu_count()} cores, {platform.machine()}. The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
+        f"`python benchmarks/scaling.py --inputs {flags.inputs} --rounds {flags.rounds}`, {datetime.date.today()}, "
+        f"commit {report.commit()}, {os.cpu_count()} cores, {platform.machine()}. "
+        f"The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
         f"medians of {flags.rounds} calls of {STEPS_A_CALL} steps. More than 16,384 decoder rows (n_samples times batch) go in "
-        "chunks, forward twice. Peak memory without mapped files.\n\n"
+        "chunks, forward twice. Peak memory without mapped files."
     )
-
-    def write() -> None:
-        lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows)]
-        write_text(Path(flags.output), "# What a step costs\n\n" + about + "\n".join(lines) + "\n")
-        with open(Path(flags.output).with_suffix(".csv"), "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
     def add(factor: str, values: list[int], makers: list) -> None:
         found = measure(makers, flags.rounds, 1)
@@ -92,7 +83,7 @@ def main() -> None:
             first = first or milliseconds
             rows.append([factor, f"{value:,}", f"{milliseconds:.1f}", f"{milliseconds / first:.2f}", f"{result.memory / 2**30:.2f}"])
             print("  ".join(rows[-1]), flush=True)
-        write()
+        report.write(flags.output, "What a step costs", about, header, rows)
 
     for factor, values in FACTORS.items():
         add(factor, values, [(step, (flags.inputs, "", 20_000, {**BASE, factor: value})) for value in values])

@@ -11,22 +11,18 @@ algorithm needs, over the time it took, over the matrix product's rate.
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import os
 import platform
 import statistics
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import plain_tfp
 import plain_torch
+import report
 from interleave import measure
-
-from nvisa_tf.files import write_text
 
 K, D, H = 10, 10, 500
 MATRIX = 3000
@@ -151,24 +147,21 @@ def main() -> None:
     parser.add_argument("--extra", action="store_true", help="every option and competitor, not the main ones alone")
     parser.add_argument("--output", default="results/train_step.md")
     flags = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     about = (
         f"`python benchmarks/train_step.py --batch {','.join(map(str, flags.batch))} --samples {','.join(map(str, flags.samples))} "
         f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
-        f"{datetime.date.today()}, commit {commit}, {os.cpu_count()} cores, {platform.machine()}; units 500-500, z 10, K 10; "
+        f"{datetime.date.today()}, commit {report.commit()}, {os.cpu_count()} cores, {platform.machine()}; units 500-500, z 10, K 10; "
         f"medians of {flags.rounds} steps. Ours computes at most 16,384 decoder rows (M times batch) at once; more go in "
-        "chunks, forward twice.\n\n"
+        "chunks, forward twice."
     )
     rows: list[list[str]] = []
     for dim in flags.inputs:
         for batch in flags.batch:
             for m in flags.samples:
-                rows += table(batch, m, dim, flags.extra, flags.rounds, flags.warm_up)
-                lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER), *(f"| {' | '.join(row)} |" for row in rows)]
-                write_text(Path(flags.output), "# One training step, side by side\n\n" + about + "\n".join(lines) + "\n")
-                with open(Path(flags.output).with_suffix(".csv"), "w", newline="") as file:
-                    csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
-                print("\n".join(lines[-len(contenders(batch, m, dim, flags.extra)) :]), flush=True)
+                found = table(batch, m, dim, flags.extra, flags.rounds, flags.warm_up)
+                rows += found
+                report.write(flags.output, "One training step, side by side", about, HEADER, rows)
+                print(report.markdown(HEADER, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import json
 import shlex
 import signal
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.files import write_text
 from nvisa_tf.jobs import Job, outcome, run_all
+from nvisa_tf.run_directory import free_name
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
         from nvisa_tf import restarts, workflows
         from nvisa_tf.training import Trainer
     tf.get_logger().setLevel("ERROR")  # it warns of a program for each model, which is what is wanted
-    out = Path(flags.out or f"runs/{Path(config.data.dataset).stem}-restarts-{time.strftime('%Y%m%d-%H%M%S')}")
+    out = Path(flags.out) if flags.out else free_name(config, "-restarts")
     jobs = restarts.jobs_of(config, flags.restarts, out)
     Trainer.check_size(workflows.build_model(config, splits), splits.train)  # what every run would refuse is refused once
     _prepare(out, jobs)
@@ -85,7 +85,7 @@ def _print(found: list[Any], chosen: Any, about: dict[str, Any]) -> None:
     print("  ".join([f"{'seed':>6}", *(f"{name:>11}" for name in CRITERIA), f"{'accuracy':>8}"]))
     for restart in found:
         accuracy = "" if restart.accuracy is None else f"{100 * restart.accuracy:.2f}%"
-        values = "  ".join(f"{value:11.4g}" for value in restart.criteria.values())
+        values = "  ".join(f"{restart.criteria[name]:11.4g}" for name in CRITERIA)
         print(f"{restart.seed:6}  {values}  {accuracy:>8}{'  <- chosen' if restart is chosen else ''}")
     if about["diverged_seeds"]:
         print(f"Diverged and left out: seed {', '.join(map(str, about['diverged_seeds']))}.")

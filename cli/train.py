@@ -45,13 +45,13 @@ def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
+    restarts.check_flags(flags)
     with quiet_stderr():
         import tensorflow as tf
 
         from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.training import TrainingDiverged
-    restarts.check_flags(flags)
     if flags.restarts is not None:
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
     splits = load_splits(config.data)

@@ -75,7 +75,7 @@ def compare(paths: Sequence[Path], x: Array) -> list[Restart]:
         }
         found.append(Restart(config.train.seed, Path(path), criteria, report.get("accuracy")))
     return [
-        restart._replace(criteria={name: {**restart.criteria, "agreement": agreed}[name] for name in CRITERIA})
+        restart._replace(criteria={**restart.criteria, "agreement": agreed})
         for restart, agreed in zip(found, agreement(clusters), strict=True)
     ]
 

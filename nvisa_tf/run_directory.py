@@ -61,7 +61,7 @@ class RunDirectory:
         Raises:
           ValueError: something is there already, or it cannot be written.
         """
-        chosen = Path(path) if path else _free_name(Path("runs"), Path(config.data.dataset).stem)
+        chosen = Path(path) if path else free_name(config)
         run = cls(chosen)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
@@ -176,10 +176,11 @@ class RunDirectory:
         write_text(self.metrics_file, text.getvalue())
 
 
-def _free_name(parent: Path, stem: str) -> Path:
-    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+def free_name(config: RunConfig, kind: str = "") -> Path:
+    """A name that nothing has yet: runs/<data set><kind>-<date>-<time>."""
+    base = f"{Path(config.data.dataset).stem}{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (base if i == 1 else f"{base}-{i}" for i in range(1, 10_000))
-    return next(parent / name for name in names if not (parent / name).exists())
+    return next(path for name in names if not (path := Path("runs") / name).exists())
 
 
 def _versions() -> dict[str, str]:

@@ -6,22 +6,31 @@ import numpy as np
 import pytest
 
 
+def gaussian_blobs(each, spread=4.0, noise=0.3):
+    """Three clusters of float vectors, [3 each, 6], with labels [3 each]."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), each)
+    return (rng.normal(0, spread, (3, 6))[y] + rng.normal(0, noise, (3 * each, 6))).astype(np.float32), y
+
+
+@pytest.fixture(scope="session")
+def make_blobs():
+    """`gaussian_blobs`, for fixtures that need others than `blobs`."""
+    return gaussian_blobs
+
+
 @pytest.fixture
 def blobs():
     """Three well separated clusters of float vectors, [300, 6], with labels [300]."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(0, 4, (3, 6))
-    y = np.repeat(np.arange(3), 100)
-    return (centres[y] + rng.normal(0, 0.3, (300, 6))).astype(np.float32), y
+    return gaussian_blobs(100)
 
 
 @pytest.fixture(scope="session")
 def blobs_file(tmp_path_factory):
     """120 examples of three such clusters as a .npz file, for runs in processes of their own."""
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(3), 40)
+    x, y = gaussian_blobs(40)
     path = tmp_path_factory.mktemp("data") / "blobs.npz"
-    np.savez(path, x=(rng.normal(0, 4, (3, 6))[y] + rng.normal(0, 0.3, (120, 6))).astype(np.float32), y=y)
+    np.savez(path, x=x, y=y)
     return str(path)
 
 

@@ -16,12 +16,10 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory):
+def finished_run(tmp_path_factory, make_blobs):
     """A short run on blobs of vectors with labels, made once."""
     folder = tmp_path_factory.mktemp("run")
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(3), 100)
-    x = (rng.normal(0, 4, (3, 6))[y] + rng.normal(0, 0.3, (300, 6))).astype(np.float32)
+    x, y = make_blobs(100)
     np.savez(folder / "blobs.npz", x=x, y=y)
     words = [
         "train",

@@ -14,12 +14,10 @@ SMALL += " --encoder-units 16 --posterior-units 16 --decoder-units 16"
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory, make_blobs):
     """Three overlapping blobs, with and without labels."""
     folder = tmp_path_factory.mktemp("restarts")
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(3), 60)
-    x = (rng.normal(0, 2, (3, 6))[y] + rng.normal(0, 1.0, (180, 6))).astype(np.float32)
+    x, y = make_blobs(60, spread=2.0, noise=1.0)
     np.savez(folder / "labelled.npz", x=x, y=y)
     np.save(folder / "bare.npy", x)
     return folder

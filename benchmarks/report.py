@@ -1,0 +1,27 @@
+"""How benchmarks say what they found: the commit, Markdown tables, and the same as CSV beside them."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from nvisa_tf.files import write_text
+
+
+def commit() -> str:
+    """The checkout's commit, short; empty outside one."""
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, without a newline at its end."""
+    return "\n".join([f"| {' | '.join(header)} |", "|" + "---|" * len(header), *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def write(path: str, title: str, about: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write title, paragraph and table to `path`, a .md file, and the table as .csv beside it."""
+    write_text(Path(path), f"# {title}\n\n{about}\n\n{markdown(header, rows)}\n")
+    with open(Path(path).with_suffix(".csv"), "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
