@@ -8,6 +8,7 @@ K = n_clusters, d = input_dim.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -57,6 +58,13 @@ def bernoulli_x(logits: tf.Tensor) -> Distribution:
 def location_scale_sample(normal: Distribution, noise: tf.Tensor) -> tf.Tensor:
     """mean + stddev * noise: samples of a diagonal normal, with the gradient of both; noise: standard normal."""
     return normal.mean() + normal.stddev() * noise
+
+
+def fused(log_density: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    """`log_density(x)`, in a graph compiled by XLA into one pass over its arrays, where the plain operations make seven or more."""
+    if tf.executing_eagerly():  # compiling would cost more than it brings
+        return log_density(x)
+    return tf.function(log_density, jit_compile=True, autograph=False)(x)
 
 
 @tf.custom_gradient

@@ -14,7 +14,7 @@ import tensorflow as tf
 from nvisa_tf.annealing import StdAnnealing
 from nvisa_tf.methods import METHODS, Method
 from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
-from nvisa_tf.particles import Particles, Proposal, row_chunks
+from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
 
 METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "grad_norm", "ess", "entropy_y", "entropy_usage")
 
@@ -192,18 +192,20 @@ class TrainingMixin:
             proposal = self.propose(q_y, options.n_samples, seed_draw, options.method.enumerates_y)
             chunks = row_chunks(proposal, x.shape[0], options.max_rows)
             if chunks is None:
-                log_probs = self._log_probs(x, h, q_y, proposal, tape)
+                log_probs, z = self._evaluate(x, h, q_y, proposal, tape)
             else:
                 # The objective is a function of the log-probabilities, which are few; what fills memory
                 # is what lies behind them. So: all of them in chunks without a tape, the gradient with
                 # respect to them, and the chunks again, each with its own tape, for the chain rule.
                 with tape.stop_recording():
-                    log_probs = chunks.concat(lambda part: self._log_probs(x, h, q_y, part))
+                    log_probs, z = chunks.concat(lambda part: self._evaluate(x, h, q_y, part))
                 tape.watch(log_probs)
             estimate = self._estimate(log_probs, x)
             loss = -tf.reduce_mean(estimate.surrogate)
             if options.decoder_gradient == "resampled":
-                loss -= self._resampled_log_p_x(x, h, q_y, proposal, estimate.weights, seed_resample)
+                chosen = resample(estimate.weights, seed_resample)
+                z_of_chosen = tf.gather_nd(z, tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1))
+                loss -= tf.reduce_mean(self.log_p_x(x, z_of_chosen))
         upstream, gradients = tape.gradient(loss, (list(log_probs), _values(variables)), unconnected_gradients="zero")
         gradients = _dense(gradients)
         if chunks is not None:
@@ -211,20 +213,20 @@ class TrainingMixin:
             def pull_back(part: Proposal, factors: list[tf.Tensor]) -> list[tf.Tensor]:
                 with tf.GradientTape() as inner:
                     h = self.encoder(x)
-                    values = self._log_probs(x, h, self.q_y(h), part, inner)
+                    values = self._evaluate(x, h, self.q_y(h), part, inner).log_probs
                 return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))
 
             gradients = chunks.total(pull_back, upstream, gradients)
         return StepResult(gradients, estimate, log_probs, q_y)
 
-    def _log_probs(self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None) -> LogProbs:
-        """The log-probabilities of a proposal's samples; what the objective needs of them is recorded on `tape`."""
+    def _evaluate(self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None) -> Evaluated:
+        """A proposal's samples and log-probabilities; what the objective needs of these is recorded on `tape`."""
         options = self._step_options
         draw: Particles = self.particles(h, q_y, proposal, options.method.reparameterizes_z)
         resampled = options.decoder_gradient == "resampled"
         with tape.stop_recording() if tape is not None and resampled else contextlib.nullcontext():
-            log_p_x = self.p_x(draw.z, options.forward_precision).log_prob(x)
-        return LogProbs(draw.log_p_y, draw.log_p_z, log_p_x, draw.log_q_y, draw.log_q_z)
+            log_p_x = self.log_p_x(x, draw.z, options.forward_precision)
+        return Evaluated(LogProbs(draw.log_p_y, draw.log_p_z, log_p_x, draw.log_q_y, draw.log_q_z), draw.z)
 
     def _estimate(self, log_probs: LogProbs, x: tf.Tensor) -> Estimate:
         control = Control(self._step_options.baseline)
@@ -232,14 +234,6 @@ class TrainingMixin:
             mean, variance = tf.convert_to_tensor(self.control_mean), tf.convert_to_tensor(self.control_variance)
             control = control._replace(prediction=self.control_network(x)[:, 0], mean=mean, variance=variance)
         return self._estimator(log_probs, control)
-
-    def _resampled_log_p_x(
-        self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, weights: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        chosen = resample(weights, seed)
-        where = tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1)
-        one = Proposal(tf.gather_nd(proposal.y, where)[None], tf.gather_nd(proposal.noise, where)[None])
-        return tf.reduce_mean(self.p_x(self.particles(h, q_y, one).z).log_prob(x))
 
     def _values_to_report(self, result: StepResult, l2: tf.Tensor) -> dict[str, tf.Tensor]:
         q_y, log_probs, weights = result.q_y, result.log_probs, result.estimate.weights

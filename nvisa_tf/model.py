@@ -19,7 +19,7 @@ from nvisa_tf.inference import ClusteringMixin
 from nvisa_tf.learning import METRICS, RunningMean, TrainingMixin
 from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
 from nvisa_tf.objectives import LogProbs
-from nvisa_tf.particles import Particles, Proposal, row_chunks
+from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")
@@ -113,7 +113,14 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
 
     def p_x(self, z: tf.Tensor, precision: str = "float32") -> Any:
         """p(x|z) on the model's scale. z: [..., D]; batch shape [...]; the decoder's matrix products in `precision`."""
-        loc, raw_scale = self.decoder(z, precision=precision)
+        return self._x_given(*self.decoder(z, precision=precision))
+
+    def log_p_x(self, x: tf.Tensor, z: tf.Tensor, precision: str = "float32") -> tf.Tensor:
+        """log p(x|z) in nats, [...]. x: [B, d] on the model's scale; z: [..., B, D]; precision as in `p_x`."""
+        parameters = self.decoder(z, precision=precision)
+        return dist.fused(lambda x: self._x_given(*parameters).log_prob(x), x)
+
+    def _x_given(self, loc: tf.Tensor, raw_scale: tf.Tensor | None) -> Any:
         if self.config.likelihood == "bernoulli":
             return dist.bernoulli_x(loc)
         eps = tf.convert_to_tensor(self.eps_x)
@@ -184,13 +191,13 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
         h = self.encoder(x)
         q_y = self.q_y(h)
 
-        def log_probs(part: Proposal) -> LogProbs:
+        def evaluate(part: Proposal) -> Evaluated:
             draw = self.particles(h, q_y, part)
-            return LogProbs(draw.log_p_y, draw.log_p_z, self.p_x(draw.z).log_prob(x), draw.log_q_y, draw.log_q_z)
+            return Evaluated(LogProbs(draw.log_p_y, draw.log_p_z, self.log_p_x(x, draw.z), draw.log_q_y, draw.log_q_z), draw.z)
 
         proposal = self.propose(q_y, n_samples, seed)
         chunks = None if max_rows is None else row_chunks(proposal, x.shape[0], max_rows)
-        found = log_probs(proposal) if chunks is None else chunks.concat(log_probs)
+        found = (evaluate(proposal) if chunks is None else chunks.concat(evaluate)).log_probs
         return found.log_p - found.log_q
 
     def raw_log_weights(self, x: tf.Tensor, n_samples: int, seed: tf.Tensor) -> tf.Tensor:

@@ -81,13 +81,21 @@ class LatentHead(keras.layers.Layer):
     def call(self, h: tf.Tensor, y_one_hot: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """h: [B, H]; y_one_hot: [..., B, K]. Both results are [..., B, D]."""
         hidden = self.hidden(h)
+        # More samples than clusters: what each cluster gives is computed once and chosen from.
+        all_clusters = y_one_hot.shape.rank == 3 and (y_one_hot.shape[0] or 0) > y_one_hot.shape[-1] and self.cluster is not None
         if self.cluster is not None:
-            hidden = hidden + self.cluster(y_one_hot)
+            hidden = hidden + (tf.convert_to_tensor(self.cluster.kernel)[:, None] if all_clusters else self.cluster(y_one_hot))
         hidden = tf.nn.leaky_relu(hidden, 0.2)
-        loc, raw_scale = self.loc(hidden), self.raw_scale(hidden)
-        if self.cluster is None:
-            shape = tf.concat([tf.shape(y_one_hot)[:-1], tf.shape(loc)[-1:]], 0)
-            loc, raw_scale = tf.broadcast_to(loc, shape), tf.broadcast_to(raw_scale, shape)
+        # One product for both, as each is narrow.
+        kernel = tf.concat([tf.convert_to_tensor(self.loc.kernel), tf.convert_to_tensor(self.raw_scale.kernel)], 1)
+        bias = tf.concat([tf.convert_to_tensor(self.loc.bias), tf.convert_to_tensor(self.raw_scale.bias)], 0)
+        rows = tf.reshape(hidden, [-1, hidden.shape[-1]]) @ kernel + bias
+        both = tf.reshape(rows, tf.concat([tf.shape(hidden)[:-1], tf.shape(rows)[-1:]], 0))
+        if all_clusters:
+            both = tf.einsum("mbk,kbd->mbd", y_one_hot, both)
+        elif self.cluster is None:
+            both = tf.broadcast_to(both, tf.concat([tf.shape(y_one_hot)[:-1], tf.shape(both)[-1:]], 0))
+        loc, raw_scale = tf.split(both, 2, -1)
         return loc, raw_scale
 
 

@@ -34,6 +34,13 @@ class Particles(NamedTuple):
     log_q_z: tf.Tensor
 
 
+class Evaluated(NamedTuple):
+    """A proposal's log-probabilities, and the z that they are of, [..., B, D]."""
+
+    log_probs: LogProbs
+    z: tf.Tensor
+
+
 UNKNOWN_BATCH = 256  # examples assumed where their number is not static, as in the last batch of `fit`
 
 
@@ -51,20 +58,21 @@ class Chunks:
         self._proposal, self._size = proposal, size
         self._n_equal, self._rest = divmod(proposal.y.shape[0], size)
 
-    def concat(self, function: Callable[[Proposal], LogProbs]) -> LogProbs:
+    def concat(self, function: Callable[[Proposal], Evaluated]) -> Evaluated:
         """`function` of every piece, put together along the first axis."""
 
         def joined(array: tf.Tensor) -> tf.Tensor:  # [n, size, ...] -> [n size, ...]
             return tf.reshape(array, tf.concat([[self._n_equal * self._size], tf.shape(array)[2:]], 0))
 
-        signature = LogProbs(*[self._proposal.noise.dtype] * len(LogProbs._fields))
+        dtype = self._proposal.noise.dtype
+        signature = Evaluated(LogProbs(*[dtype] * len(LogProbs._fields)), dtype)
         looped = tf.map_fn(
             lambda i: function(self._piece(i)), tf.range(self._n_equal), parallel_iterations=1, fn_output_signature=signature
         )
-        parts = [LogProbs(*map(joined, looped))]
+        parts = [tf.nest.map_structure(joined, looped)]
         if self._rest:
             parts.append(function(self._piece(self._n_equal)))
-        return LogProbs(*(tf.concat(arrays, 0) for arrays in zip(*parts, strict=True)))
+        return tf.nest.map_structure(lambda *arrays: tf.concat(arrays, 0), *parts)
 
     def total(
         self,

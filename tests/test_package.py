@@ -14,7 +14,7 @@ ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
     {"methods", "files", "draws"}, {"config"}, {"data", "annealing", "objectives", "run_directory"},
     {"networks", "distributions", "particles"},
-    {"inference", "learning"}, {"model"},
+    {"inference", "learning", "optimizer"}, {"model"},
     {"jobs"},
     {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts"},
 ]  # fmt: skip

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,6 +21,7 @@ from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
 from nvisa_tf.learning import METRICS
 from nvisa_tf.model import NVISA
+from nvisa_tf.optimizer import FusedAdam
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
@@ -71,7 +71,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         floor=config.lr_floor,
     )
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm or None),
+        FusedAdam(rate, global_clipnorm=config.clip_norm or None),
         objective=config.objective,
         n_samples=config.n_samples,
         baseline=config.baseline,
