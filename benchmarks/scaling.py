@@ -16,28 +16,41 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import report
 from interleave import measure
 
-BASE = {"batch": 128, "n_samples": 5, "n_clusters": 10, "units": 500}
-FACTORS = {
+BASE: dict[str, Any] = {
+    "batch": 128,
+    "n_samples": 5,
+    "n_clusters": 10,
+    "units": 500,
+    "steps_per_call": 20,
+    "pipeline": "memory",
+    "dtype": "uint8",
+}
+FACTORS: dict[str, list[Any]] = {
     "n_samples": [5, 10, 20, 50, 100, 200],
     "n_clusters": [10, 20, 50, 100, 200],
     "batch": [64, 128, 256, 512, 1024],
     "units": [125, 250, 500, 1000],
+    "steps_per_call": [1, 2, 5, 20],
+    "pipeline": ["memory", "stream"],
+    "dtype": ["uint8", "float32"],
 }
 DATA_SIZES = [1_000, 10_000, 100_000, 1_000_000]
-STEPS_A_CALL = 10
+STEPS = 20  # timed together
 
 
-def step(input_dim: int, file: str, n_examples: int, setting: dict[str, int]) -> Callable[[], float]:
-    """STEPS_A_CALL steps of `fast` training on random bytes, or on a file of them, streamed; it gives the bound."""
+def step(input_dim: int, file: str, n_examples: int, setting: dict[str, Any]) -> Callable[[], float]:
+    """STEPS steps of training on random bytes, or on a file of them, streamed; it gives the bound."""
     from nvisa_tf import NVISA, Dataset, ModelConfig, TrainConfig, Trainer
 
     units = setting["units"]
     x = np.load(file, mmap_mode="r") if file else np.random.default_rng(0).integers(0, 256, (n_examples, input_dim), np.uint8)
+    x = x if file else x.astype(setting["dtype"])
     config = ModelConfig(
         input_shape=(input_dim,), n_clusters=setting["n_clusters"], encoder_units=(units,) * 2, posterior_units=units,
         decoder_units=(units,) * 2, decoder_scale="per_dimension",
@@ -46,12 +59,13 @@ def step(input_dim: int, file: str, n_examples: int, setting: dict[str, int]) ->
     model.set_preprocessing(1 / 255, 0.0)
     train = TrainConfig(
         epochs=1000, n_samples=setting["n_samples"], batch_size=setting["batch"], decoder_gradient="resampled",
-        pipeline="stream" if file else "memory",
+        pipeline="stream" if file else setting["pipeline"],
     )  # fmt: skip
     trainer = Trainer(model, train, Dataset("random", x), Dataset("random", np.asarray(x[:100])))
 
     def run() -> float:
-        trainer.run_steps(STEPS_A_CALL)
+        for _ in range(STEPS // setting["steps_per_call"]):
+            trainer.run_steps(setting["steps_per_call"])
         return float(model.trackers["bound"].result())
 
     return run
@@ -71,17 +85,18 @@ def main() -> None:
         f"`python benchmarks/scaling.py --inputs {flags.inputs} --rounds {flags.rounds}`, {datetime.date.today()}, "
         f"commit {report.commit()}, {os.cpu_count()} cores, {platform.machine()}. "
         f"The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
-        f"medians of {flags.rounds} calls of {STEPS_A_CALL} steps. More than 16,384 decoder rows (n_samples times batch) go in "
+        f"medians of {flags.rounds} times {STEPS} steps. More than 16,384 decoder rows (n_samples times batch) go in "
         "chunks, forward twice. Peak memory without mapped files."
     )
 
-    def add(factor: str, values: list[int], makers: list) -> None:
+    def add(factor: str, values: list[Any], makers: list) -> None:
         found = measure(makers, flags.rounds, 1)
         first = None
         for value, result in zip(values, found, strict=True):
-            milliseconds = 1000 * statistics.median(result.seconds) / STEPS_A_CALL
+            milliseconds = 1000 * statistics.median(result.seconds) / STEPS
             first = first or milliseconds
-            rows.append([factor, f"{value:,}", f"{milliseconds:.1f}", f"{milliseconds / first:.2f}", f"{result.memory / 2**30:.2f}"])
+            shown = f"{value:,}" if isinstance(value, int) else value
+            rows.append([factor, shown, f"{milliseconds:.1f}", f"{milliseconds / first:.2f}", f"{result.memory / 2**30:.2f}"])
             print("  ".join(rows[-1]), flush=True)
         report.write(flags.output, "What a step costs", about, header, rows)
 

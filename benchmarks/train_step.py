@@ -29,17 +29,20 @@ MATRIX = 3000
 
 
 def ours(batch: int, n_samples: int, input_dim: int, options: dict[str, Any]) -> Callable[[], float]:
-    """Our step; options of the model or of `compile`, and xla."""
+    """Our step; options of the model or of `compile`, xla and keras_adam."""
+    import keras
     import tensorflow as tf
 
     from nvisa_tf import NVISA, ModelConfig, StdAnnealing
+    from nvisa_tf.optimizer import FusedAdam
 
     one = StdAnnealing.constant(1.0)
     options = dict(options)
     model = NVISA(ModelConfig(input_shape=(input_dim,), decoder_scale=options.pop("decoder_scale", "network")), seed=0)
     model.set_preprocessing(1 / 255, 0.0)
     xla = options.pop("xla", False)
-    model.compile("adam", n_samples=n_samples, annealing_x=one, annealing_z=one, **options)
+    optimizer = keras.optimizers.Adam() if options.pop("keras_adam", False) else FusedAdam()
+    model.compile(optimizer, n_samples=n_samples, annealing_x=one, annealing_z=one, **options)
     data = tf.constant(np.random.default_rng(0).integers(0, 256, (batch, input_dim), np.uint8))
 
     @tf.function(jit_compile=xla)
@@ -103,7 +106,9 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
         found += [
             our("ours, resampled, bfloat16 forward", **resampled, forward_precision="bfloat16"),
             our("ours, resampled, sigma a pixel, bfloat16 forward", **resampled, **per_pixel, forward_precision="bfloat16"),
+            our("ours, resampled, Keras' Adam", **resampled, keras_adam=True),
             our("ours, resampled, XLA", **resampled, xla=True),
+            our("ours, resampled, XLA, bfloat16 forward", **resampled, xla=True, forward_precision="bfloat16"),
             our("ours, resampled, sigma a pixel, XLA", **resampled, **per_pixel, xla=True),
             our(f"ours, EnumY, {max(1, m // K)} of z each", max(1, m // K), K * max(1, m // K), objective="enum_y"),
             Contender("PyTorch, torch.compile", plain_torch.step, (batch, m, dim, True), plain),
