@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,11 @@ from nvisa_tf.files import write_text
 def commit() -> str:
     """The checkout's commit, short; empty outside one."""
     return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def cores() -> str:
+    """How many cores this process may use, and of what kind."""
+    return f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

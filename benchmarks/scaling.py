@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -83,7 +81,7 @@ def main() -> None:
     header = ["factor", "value", "ms a step", "against the first", "GiB"]
     about = (
         f"`python benchmarks/scaling.py --inputs {flags.inputs} --rounds {flags.rounds}`, {datetime.date.today()}, "
-        f"commit {report.commit()}, {os.cpu_count()} cores, {platform.machine()}. "
+        f"commit {report.commit()}, {report.cores()}. "
         f"The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
         f"medians of {flags.rounds} times {STEPS} steps. More than 16,384 decoder rows (n_samples times batch) go in "
         "chunks, forward twice. Peak memory without mapped files."

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import platform
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -155,7 +153,7 @@ def main() -> None:
     about = (
         f"`python benchmarks/train_step.py --batch {','.join(map(str, flags.batch))} --samples {','.join(map(str, flags.samples))} "
         f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
-        f"{datetime.date.today()}, commit {report.commit()}, {os.cpu_count()} cores, {platform.machine()}; units 500-500, z 10, K 10; "
+        f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}; units 500-500, z 10, K 10; "
         f"medians of {flags.rounds} steps. Ours computes at most 16,384 decoder rows (M times batch) at once; more go in "
         "chunks, forward twice."
     )
