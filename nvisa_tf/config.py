@@ -134,6 +134,12 @@ class TrainConfig:
     eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
     eps_halving_epochs: float = _option(100.0, "epochs in which eps halves", minimum=1e-9)
     eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
+    init: str = _option(
+        "random",
+        "start: random weights, or a pretrained autoencoder with k-means or a Gaussian mixture on its codes (with eps_start 0.25 or so)",
+        ("random", "kmeans", "ae_gmm"),
+    )
+    init_epochs: int = _option(50, "epochs of the autoencoder that init kmeans and ae_gmm begin with", minimum=1)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
     eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)
