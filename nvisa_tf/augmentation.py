@@ -11,19 +11,25 @@ SHIFT = 1 / 14  # the largest shift, of the height and of the width: 2 pixels of
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Every image rotated about its centre and shifted, each by its own uniform draw, float32 of the same shape.
-
-    Values between pixels are interpolated (bilinear), those from outside are the nearest border's.
+    """Every image rotated about its centre and shifted, each by its own uniform draws, float32 of the same shape.
 
     Args:
       images: [B, h, w] or [B, h, w, c], integers or floats.
       seed: a stateless seed, integers [2].
     """
+    draws = tf.random.stateless_uniform([3, tf.shape(images)[0]], seed, -1.0, 1.0)
+    return moved(images, ANGLE * draws[0], SHIFT * images.shape[1] * draws[1], SHIFT * images.shape[2] * draws[2])
+
+
+def moved(images: tf.Tensor, angle: tf.Tensor, up: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    """Images [B, h, w(, c)] rotated by angles in radians and shifted by pixels, each float32 [B]; float32 of the same shape.
+
+    Values between pixels are interpolated (bilinear), those from outside are the nearest border's.
+    """
     shape = tf.shape(images)
     batch, (height, width) = shape[0], images.shape[1:3]
     pixels = tf.reshape(tf.cast(images, tf.float32), [batch, height * width, -1])
-    draws = tf.random.stateless_uniform([3, batch, 1, 1], seed, -1.0, 1.0)
-    angle, up, left = ANGLE * draws[0], SHIFT * height * draws[1], SHIFT * width * draws[2]
+    angle, up, left = (values[:, None, None] for values in (angle, up, left))
     row = tf.range(height, dtype=tf.float32)[:, None] - (height - 1) / 2
     column = tf.range(width, dtype=tf.float32)[None] - (width - 1) / 2
     # Where each pixel comes from, [B, h, w].

@@ -19,8 +19,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans
+from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsRegressor
 
+from nvisa_tf.augmentation import augment
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import clustering_scores
@@ -29,19 +32,21 @@ from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
+MAPPED = 10_000  # that t-SNE maps; its time grows a little faster than their number
+NEIGHBOURS = 10
 FITS = 10  # of the mixture, from different starts; the most likely is kept
-TEACHING_EPOCHS = 10
+TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
 RATE = 1e-3  # Adam's, falling to 0 along a cosine
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
 class Mixture(NamedTuple):
-    """A mixture with K components, fitted to codes.
+    """A mixture with K components among codes.
 
     Attributes:
       weights, means, variances: [K], [K, D] and [K, D], the diagonals of the covariances.
       responsibilities: of the examples it was fitted to, [n, K].
-      log_likelihood: nats an example; of k-means None.
+      log_likelihood: nats an example, in the space that Gaussians were fitted in; of k-means None.
       predict: from codes [m, D] to clusters, integers [m].
     """
 
@@ -54,25 +59,43 @@ class Mixture(NamedTuple):
 
 
 def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> Mixture:
-    """The best of `FITS` mixtures: "ae_gmm", Gaussians of any covariance, by likelihood; "kmeans", by the sum of squares.
+    """The best of `FITS` fits to codes.
+
+    "kmeans": by the sum of squares. "ae_gmm": Gaussians of any covariance, by likelihood. "ae_tsne": the same in a t-SNE map of
+    the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
+    others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. N2D (McConville et al., ICPR 2020) clusters in a
+    map likewise, without a model after it.
 
     Args:
       codes: float [n, D].
       n_clusters: K, at most n.
-      method: "ae_gmm" or "kmeans".
-      seed: of the starts.
+      method: "kmeans", "ae_gmm" or "ae_tsne".
+      seed: of the starts and of the choice of codes.
     """
     codes = np.asarray(codes, np.float64)
     if method == "kmeans":
         kmeans = KMeans(n_clusters, n_init=FITS, random_state=seed).fit(codes)
         hard = np.eye(n_clusters)[kmeans.labels_]
-        weights = hard.mean(0)
-        means = kmeans.cluster_centers_
-        variances = hard.T @ codes**2 / hard.sum(0)[:, None] - means**2
-        return Mixture(weights, means, np.maximum(variances, 1e-6), hard, None, kmeans.predict)
-    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)
-    variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
-    return Mixture(gmm.weights_, gmm.means_, variances, gmm.predict_proba(codes), float(gmm.lower_bound_), gmm.predict)
+        return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
+    if method == "ae_gmm":
+        gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)
+        variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
+        return Mixture(gmm.weights_, gmm.means_, variances, gmm.predict_proba(codes), float(gmm.lower_bound_), gmm.predict)
+    rows = spread_rows(len(codes), MAPPED, seed)
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(codes[rows])
+    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(points)
+    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
+    soft = np.asarray(neighbours.predict(codes))
+    return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))
+
+
+def _moments(codes: np.ndarray, responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights [K], means and variances [K, D] of codes [n, D] by responsibilities [n, K]."""
+    counts = responsibilities.sum(0)[:, None] + 1e-9
+    means = responsibilities.T @ codes / counts
+    variances = responsibilities.T @ codes**2 / counts - means**2
+    return responsibilities.mean(0), means, np.maximum(variances, 1e-6)
 
 
 class Autoencoder:
@@ -85,10 +108,11 @@ class Autoencoder:
       model: whose trunk and decoder are trained.
       seed: of the code head's weights.
       total_steps: until the learning rate is 0.
+      changes: whether it sees images shifted and rotated, and is to give them as they are.
     """
 
-    def __init__(self, model: NVISA, seed: int, total_steps: int) -> None:
-        self.model = model
+    def __init__(self, model: NVISA, seed: int, total_steps: int, changes: bool = False) -> None:
+        self.model, self._seed, self._changes = model, seed, changes
         self.head = LayerFactory(seed, 0.0).dense(model.config.latent_dim, "code")
         self.head.build((None, model.encoder.output_shape[-1]))
         self.variables = [*_weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc)]
@@ -102,6 +126,8 @@ class Autoencoder:
 
     def train_step(self, x: tf.Tensor) -> None:
         """One step of Adam on raw examples [B, *input_shape]."""
+        if self._changes:
+            x = augment(x, _seed_of(self._seed, self.step))
         target = self.model.preprocess(x)
         with tf.GradientTape() as tape:
             mean = self.model.decoder(self.encode(x))[0]
@@ -126,10 +152,19 @@ class Teacher:
       responsibilities: [n, K].
       codes: [n, D].
       total_steps: until the learning rate is 0.
+      changes_seed: of the shifts and rotations under which q(y|x) is taught the same; None: of the images as they are alone.
     """
 
-    def __init__(self, model: NVISA, x: np.ndarray, responsibilities: np.ndarray, codes: np.ndarray, total_steps: int) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: NVISA,
+        x: np.ndarray,
+        responsibilities: np.ndarray,
+        codes: np.ndarray,
+        total_steps: int,
+        changes_seed: int | None = None,
+    ) -> None:
+        self.model, self._seed = model, changes_seed
         self._x = tf.Variable(x, trainable=False)
         self._targets = tf.Variable(np.asarray(responsibilities, np.float32), trainable=False)
         self._codes = tf.Variable(np.asarray(codes, np.float32), trainable=False)
@@ -140,12 +175,16 @@ class Teacher:
 
     def train_step(self, rows: tf.Tensor) -> None:
         """One step of Adam on the examples with these numbers, integers [B]."""
-        target = tf.gather(self._targets, rows)
+        target, x = tf.gather(self._targets, rows), tf.gather(self._x, rows)
+        changed = None if self._seed is None else self.model.preprocess(augment(x, _seed_of(self._seed, self.step)))
         with tf.GradientTape() as tape:
-            h = self.model.encoder(self.model.preprocess(tf.gather(self._x, rows)))
+            h = self.model.encoder(self.model.preprocess(x))
             q_y = self.model.q_y(h)
             code = self.model.q_z(h, tf.argmax(target, -1)).mean()
             entropy = tf.nn.softmax_cross_entropy_with_logits(target, q_y.logits)
+            if changed is not None:
+                logits = self.model.cluster_head(self.model.encoder(changed))
+                entropy += tf.nn.softmax_cross_entropy_with_logits(target, logits)
             loss = tf.reduce_mean(entropy + 0.5 * tf.reduce_sum(tf.square(code - tf.gather(self._codes, rows)), 1))
         gradients = tape.gradient(loss, [v.value for v in self.variables], unconnected_gradients="zero")
         self.optimizer.apply(gradients, self.variables)
@@ -179,7 +218,7 @@ def initialize(
       ValueError: the codes are not finite.
     """
     began = time.monotonic()
-    seeds = [int(n) for n in np.random.SeedSequence([config.seed, 0x1217]).generate_state(5) >> 1]
+    seeds = [int(n) for n in np.random.SeedSequence([config.seed, 0x1217]).generate_state(6) >> 1]
     batch_size = min(config.batch_size, len(train))
 
     def run(learner: Autoencoder | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
@@ -196,7 +235,7 @@ def initialize(
             learner.loss.reset_state()
         return True
 
-    autoencoder = Autoencoder(model, seeds[0], config.init_epochs * steps_per_epoch(len(train), batch_size))
+    autoencoder = Autoencoder(model, seeds[0], config.init_epochs * steps_per_epoch(len(train), batch_size), config.augment)
     if not run(autoencoder, train.x, config.init_epochs, seeds[1], "autoencoder"):
         return None
     part = train.take(spread_rows(len(train), MAX_EXAMPLES, seeds[2]))
@@ -205,9 +244,12 @@ def initialize(
     copy_mixture(model.prior, mixture)
     give_code(model.latent_head, autoencoder.head)
     start_scale(model, part, codes, config.eps_start)
-    teacher = Teacher(model, np.asarray(part.x), mixture.responsibilities, codes, TEACHING_EPOCHS * steps_per_epoch(len(part), batch_size))
+    per_epoch = steps_per_epoch(len(part), batch_size)
+    epochs = max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / per_epoch))
+    changes = seeds[5] if config.augment else None
+    teacher = Teacher(model, np.asarray(part.x), mixture.responsibilities, codes, epochs * per_epoch, changes)
     found = mixture.predict(_codes(autoencoder, test).astype(np.float64)) if test.y is not None else None
-    if not run(teacher, np.arange(len(part), dtype=np.int32), TEACHING_EPOCHS, seeds[4], "q(y|x)"):
+    if not run(teacher, np.arange(len(part), dtype=np.int32), epochs, seeds[4], "q(y|x)"):
         return None
     report: dict[str, Any] = {"method": config.init, "epochs": config.init_epochs, "examples": len(part)}
     if mixture.log_likelihood is not None:
@@ -316,6 +358,10 @@ def _codes(autoencoder: Autoencoder, data: Dataset) -> np.ndarray:
 def _raw(scale: Any) -> Any:
     """The inverse of softplus."""
     return np.log(np.expm1(scale))
+
+
+def _seed_of(seed: int, step: tf.Variable) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int32), tf.cast(tf.convert_to_tensor(step), tf.int32)])
 
 
 def _weights_of(*layers: Any) -> list[Any]:

@@ -84,6 +84,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         max_rows=config.max_rows,
         annealing_x=schedule if config.anneal in ("both", "x") else still,
         annealing_z=schedule if config.anneal in ("both", "z") else still,
+        consistency=config.consistency if config.augment else 0.0,
         jit_compile=config.xla,
     )
 
