@@ -136,8 +136,8 @@ class TrainConfig:
     eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
     init: str = _option(
         "random",
-        "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their t-SNE map "
-        "(ae_tsne; not in the paper); with eps_start 0.25 or so",
+        "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
+        "t-SNE map (ae_tsne; not in the paper); with eps_start 0.25 or so",
         ("random", "kmeans", "ae_gmm", "ae_tsne"),
     )
     init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
