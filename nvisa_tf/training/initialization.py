@@ -18,84 +18,20 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.cluster import KMeans
-from sklearn.manifold import TSNE
-from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsRegressor
 
 from nvisa_tf.augmentation import augment
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import clustering_scores
+from nvisa_tf.mixtures import Mixture, fit_mixture, spread_rows
 from nvisa_tf.model import NVISA
 from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
-MAPPED = 10_000  # that t-SNE maps; its time grows a little faster than their number
-NEIGHBOURS = 10
-FITS = 10  # of the mixture, from different starts; the most likely is kept
 TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
 RATE = 1e-3  # Adam's, falling to 0 along a cosine
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
-
-
-class Mixture(NamedTuple):
-    """A mixture with K components among codes.
-
-    Attributes:
-      weights, means, variances: [K], [K, D] and [K, D], the diagonals of the covariances.
-      responsibilities: of the examples it was fitted to, [n, K].
-      log_likelihood: nats an example, in the space that Gaussians were fitted in; of k-means None.
-      predict: from codes [m, D] to clusters, integers [m].
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray
-    responsibilities: np.ndarray
-    log_likelihood: float | None
-    predict: Callable[[np.ndarray], np.ndarray]
-
-
-def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> Mixture:
-    """The best of `FITS` fits to codes.
-
-    "kmeans": by the sum of squares. "ae_gmm": Gaussians of any covariance, by likelihood. "ae_tsne": the same in a t-SNE map of
-    the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
-    others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. N2D (McConville et al., ICPR 2020) clusters in a
-    map likewise, without a model after it.
-
-    Args:
-      codes: float [n, D].
-      n_clusters: K, at most n.
-      method: "kmeans", "ae_gmm" or "ae_tsne".
-      seed: of the starts and of the choice of codes.
-    """
-    codes = np.asarray(codes, np.float64)
-    if method == "kmeans":
-        kmeans = KMeans(n_clusters, n_init=FITS, random_state=seed).fit(codes)
-        hard = np.eye(n_clusters)[kmeans.labels_]
-        return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
-    if method == "ae_gmm":
-        gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)
-        variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
-        return Mixture(gmm.weights_, gmm.means_, variances, gmm.predict_proba(codes), float(gmm.lower_bound_), gmm.predict)
-    rows = spread_rows(len(codes), MAPPED, seed)
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(codes[rows])
-    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(points)
-    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
-    soft = np.asarray(neighbours.predict(codes))
-    return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))
-
-
-def _moments(codes: np.ndarray, responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights [K], means and variances [K, D] of codes [n, D] by responsibilities [n, K]."""
-    counts = responsibilities.sum(0)[:, None] + 1e-9
-    means = responsibilities.T @ codes / counts
-    variances = responsibilities.T @ codes**2 / counts - means**2
-    return responsibilities.mean(0), means, np.maximum(variances, 1e-6)
 
 
 class Autoencoder:
@@ -123,6 +59,11 @@ class Autoencoder:
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Codes [B, D] of raw examples [B, *input_shape]."""
         return self.head(self.model.encoder(self.model.preprocess(x)))
+
+    def codes(self, data: Dataset) -> np.ndarray:
+        """Codes of a whole data set, float32 [n, D]."""
+        encode = tf.function(self.encode, reduce_retracing=True)
+        return np.concatenate([encode(tf.constant(x)).numpy() for _, x in data.chunks()])
 
     def train_step(self, x: tf.Tensor) -> None:
         """One step of Adam on raw examples [B, *input_shape]."""
@@ -192,78 +133,99 @@ class Teacher:
         self.step.assign_add(1)
 
 
-def initialize(
-    model: NVISA,
-    train: Dataset,
-    test: Dataset,
-    config: TrainConfig,
-    tell: Callable[[str], None],
-    stopped: Callable[[], Any],
-) -> dict[str, Any] | None:
-    """Start `model` from an autoencoder and a mixture, as `config.init` says, with everything drawn from `config.seed`.
+class Course(NamedTuple):
+    """How steps are run, and who is told: `config`; `tell` of how it goes; `stopped`, whether to end at once."""
+
+    config: TrainConfig
+    tell: Callable[[str], None] = lambda message: None
+    stopped: Callable[[], Any] = lambda: False
+
+    def seed(self, use: int) -> int:
+        """One of the seeds that derive from the run's, below 2**31; every use has its own."""
+        return int(np.random.SeedSequence([self.config.seed, 0x1217, use]).generate_state(1)[0] >> 1)
+
+    def steps_per_epoch(self, n_examples: int) -> int:
+        """Steps in an epoch over so many examples."""
+        return steps_per_epoch(n_examples, min(self.config.batch_size, n_examples))
+
+    def run(self, learner: Autoencoder | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
+        """Train `learner` on `x`, shuffled by the seed; False when it was stopped."""
+        config, per_epoch, every = self.config, self.steps_per_epoch(len(x)), max(1, epochs // 5)
+        run_steps = step_runner(
+            learner,
+            x,
+            batch_size=config.batch_size,
+            seed=seed,
+            pipeline=config.pipeline,
+            total_steps=epochs * per_epoch,
+            xla=config.xla,
+        )
+        for epoch in range(1, epochs + 1):
+            for first in range(0, per_epoch, config.steps_per_call):
+                if self.stopped():
+                    return False
+                run_steps(min(config.steps_per_call, per_epoch - first))
+            if epoch % every == 0:
+                self.tell(f"{name}: epoch {epoch} of {epochs}, loss {float(learner.loss.result()):.4g}")
+            learner.loss.reset_state()
+        return True
+
+
+def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None:
+    """An autoencoder of the model's parts, trained for `init_epochs` of `train`; None when it was stopped."""
+    config = course.config
+    total = config.init_epochs * course.steps_per_epoch(len(train))
+    autoencoder = Autoencoder(model, course.seed(0), total, config.augment)
+    return autoencoder if course.run(autoencoder, train.x, config.init_epochs, course.seed(1), "autoencoder") else None
+
+
+def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> dict[str, Any] | None:
+    """Start `model` from an autoencoder and a mixture, as the configuration's `init` says, with everything drawn from its seed.
 
     Args:
       model: its preprocessing set; its networks and its prior are changed.
       train: what to learn from; its labels are not looked at.
       test: whose labels, if there are any, score the mixture and the start.
-      config: init, init_epochs, batch_size, eps_start, seed, and how steps are run.
-      tell: is told how it goes.
-      stopped: whether to end at once.
+      course: the configuration, and who is told.
 
     Returns:
       Plain values for the report: scores of the mixture on the test examples in "accuracy", "nmi" and "ari", and of
       the start, which is q(y|x) as it was taught, in "start_accuracy"; None when it was stopped.
 
     Raises:
-      ValueError: the codes are not finite.
+      ValueError: the codes are not finite or all the same, or the posterior has no room for them.
     """
-    began = time.monotonic()
-    seeds = [int(n) for n in np.random.SeedSequence([config.seed, 0x1217]).generate_state(6) >> 1]
-    batch_size = min(config.batch_size, len(train))
-
-    def run(learner: Autoencoder | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
-        per_epoch = steps_per_epoch(len(x), batch_size)
-        total, every = epochs * per_epoch, max(1, epochs // 5)
-        run_steps = step_runner(learner, x, batch_size=batch_size, seed=seed, pipeline=config.pipeline, total_steps=total, xla=config.xla)
-        for epoch in range(1, epochs + 1):
-            for first in range(0, per_epoch, config.steps_per_call):
-                if stopped():
-                    return False
-                run_steps(min(config.steps_per_call, per_epoch - first))
-            if epoch % every == 0:
-                tell(f"{name}: epoch {epoch} of {epochs}, loss {float(learner.loss.result()):.4g}")
-            learner.loss.reset_state()
-        return True
-
-    autoencoder = Autoencoder(model, seeds[0], config.init_epochs * steps_per_epoch(len(train), batch_size), config.augment)
-    if not run(autoencoder, train.x, config.init_epochs, seeds[1], "autoencoder"):
+    began, config = time.monotonic(), course.config
+    autoencoder = pretrain(model, train, course)
+    if autoencoder is None:
         return None
-    part = train.take(spread_rows(len(train), MAX_EXAMPLES, seeds[2]))
-    codes = rescale(autoencoder, _codes(autoencoder, part))
-    mixture = fit_mixture(codes, model.config.n_clusters, config.init, seeds[3])
+    part = train.take(spread_rows(len(train), MAX_EXAMPLES, course.seed(2)))
+    codes = rescale(autoencoder, autoencoder.codes(part))
+    course.tell(f"{config.init}: {len(part)} codes")
+    mixture = fit_mixture(codes, model.config.n_clusters, config.init, course.seed(3))
     copy_mixture(model.prior, mixture)
     give_code(model.latent_head, autoencoder.head)
     start_scale(model, part, codes, config.eps_start)
-    per_epoch = steps_per_epoch(len(part), batch_size)
-    epochs = max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / per_epoch))
-    changes = seeds[5] if config.augment else None
-    teacher = Teacher(model, np.asarray(part.x), mixture.responsibilities, codes, epochs * per_epoch, changes)
-    found = mixture.predict(_codes(autoencoder, test).astype(np.float64)) if test.y is not None else None
-    if not run(teacher, np.arange(len(part), dtype=np.int32), epochs, seeds[4], "q(y|x)"):
-        return None
     report: dict[str, Any] = {"method": config.init, "epochs": config.init_epochs, "examples": len(part)}
     if mixture.log_likelihood is not None:
         report["log_likelihood"] = mixture.log_likelihood
     if test.y is not None:
-        report.update(clustering_scores(test.y, found)._asdict())
+        report.update(clustering_scores(test.y, mixture.predict(autoencoder.codes(test).astype(np.float64)))._asdict())
+    if not teach(model, part, mixture.responsibilities, codes, course):
+        return None
+    if test.y is not None:
         report["start_accuracy"] = clustering_scores(test.y, model.predict_clusters(test.x)).accuracy
     report["minutes"] = (time.monotonic() - began) / 60
     return report
 
 
-def spread_rows(n: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of n row numbers, ascending, drawn by the seed where there are more."""
-    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.ndarray, course: Course) -> bool:
+    """Teach q(y|x) the responsibilities [n, K] of `data`, and keep the mean of q(z|y,x) at the codes [n, D]; False when it was stopped."""
+    per_epoch = course.steps_per_epoch(len(data))
+    epochs = max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / per_epoch))
+    changes = course.seed(5) if course.config.augment else None
+    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, changes)
+    return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")
 
 
 def rescale(autoencoder: Autoencoder, codes: np.ndarray) -> np.ndarray:
@@ -348,11 +310,6 @@ def start_scale(model: NVISA, data: Dataset, codes: np.ndarray, eps: float) -> N
 def _layers_of_z(decoder: Decoder) -> list[Any]:
     dense = [layer for layer in decoder.trunk.layers if isinstance(layer, keras.layers.Dense)]
     return dense[:1] or [layer for layer in (decoder.loc, decoder.scale_net) if layer is not None]
-
-
-def _codes(autoencoder: Autoencoder, data: Dataset) -> np.ndarray:
-    encode = tf.function(autoencoder.encode, reduce_retracing=True)
-    return np.concatenate([encode(tf.constant(x)).numpy() for _, x in data.chunks()])
 
 
 def _raw(scale: Any) -> Any:

@@ -25,7 +25,7 @@ from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
-from nvisa_tf.training.initialization import initialize
+from nvisa_tf.training.initialization import Course, initialize
 
 
 class TrainingDiverged(RuntimeError):
@@ -221,7 +221,7 @@ class Trainer:
             for monitor in self.monitors:
                 monitor.on_initialization(message)
 
-        report = initialize(self.model, self._train, self.test, self.config, tell, lambda: self._stop_reason)
+        report = initialize(self.model, self._train, self.test, Course(self.config, tell, lambda: self._stop_reason))
         if report is None:
             return False
         if self.run:
