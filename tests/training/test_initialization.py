@@ -103,8 +103,8 @@ def test_sigma_starts_at_the_error_where_eps_lets_it(tiny_config, data, scale):
     model = NVISA(dataclasses.replace(tiny_config, decoder_scale=scale))
     codes = RNG.normal(size=(300, 2)).astype(np.float32)
     eps = 4.0
-    start_scale(model, data, codes, eps)
     model.eps_x.assign(eps)
+    start_scale(model, data, codes)
     likelihood = model.p_x(tf.constant(codes))
     error = np.sqrt(np.mean((data.x - likelihood.mean().numpy()) ** 2, 0))
     assert (error > 1.1 * eps).any()
