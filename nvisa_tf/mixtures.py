@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
+from threadpoolctl import threadpool_limits
 
 FITS = 10  # from different starts; the best is kept
 MAPPED = 10_000  # codes that t-SNE maps; its time grows a little faster than their number
@@ -37,6 +38,7 @@ class Mixture(NamedTuple):
     predict: Callable[[np.ndarray], np.ndarray]
 
 
+@threadpool_limits.wrap(limits=1)  # the sums of t-SNE and k-means would depend on the number of threads
 def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> Mixture:
     """The best of `FITS` fits to codes.
 

@@ -133,40 +133,6 @@ class Teacher:
         self.step.assign_add(1)
 
 
-class Settler:
-    """Fits what lies behind q(y|x) to it, the ELBO with q(y|x) and the trunk held, with a `train_step` for `step_runner`.
-
-    q(z|y,x), p(z|y) and the decoder come to suit the clusters, and the noise of eps, before these are free to move: with what the mixture
-    left, VIMCO's first epochs would move them. y is drawn by q(y|x) and z is reparameterized, one of each an example.
-
-    Args:
-      model: whose latent head, prior and decoder are trained.
-      seed: of the draws.
-      total_steps: until the learning rate is 0.
-    """
-
-    def __init__(self, model: NVISA, seed: int, total_steps: int) -> None:
-        self.model, self._seed = model, seed
-        self.variables = _weights_of(model.latent_head, model.decoder, model.prior)
-        self.optimizer = _optimizer(self.variables, total_steps)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.loss = keras.metrics.Mean()
-
-    def train_step(self, raw: tf.Tensor) -> None:
-        """One step of Adam on raw examples [B, *input_shape]."""
-        model, x = self.model, self.model.preprocess(raw)
-        h = model.encoder(x)
-        q_y = model.q_y(h)
-        proposal = model.propose(q_y, 1, _seed_of(self._seed, self.step))
-        with tf.GradientTape() as tape:
-            draw = model.particles(h, q_y, proposal, reparameterize=True)
-            loss = tf.reduce_mean(draw.log_q_z - draw.log_p_z - draw.log_p_y - model.p_x(draw.z).log_prob(x))
-        gradients = tape.gradient(loss, [v.value for v in self.variables], unconnected_gradients="zero")
-        self.optimizer.apply([tf.convert_to_tensor(g) for g in gradients], self.variables)
-        self.loss.update_state(loss)
-        self.step.assign_add(1)
-
-
 class Course(NamedTuple):
     """How steps are run, and who is told: `config`; `tell` of how it goes; `stopped`, whether to end at once."""
 
@@ -186,7 +152,7 @@ class Course(NamedTuple):
         """Epochs of what comes after the mixture."""
         return max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / self.steps_per_epoch(n_examples)))
 
-    def run(self, learner: Autoencoder | Teacher | Settler, x: Any, epochs: int, seed: int, name: str) -> bool:
+    def run(self, learner: Autoencoder | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
         """Train `learner` on `x`, shuffled by the seed; False when it was stopped."""
         config, per_epoch, every = self.config, self.steps_per_epoch(len(x)), max(1, epochs // 5)
         run_steps = step_runner(
@@ -251,7 +217,7 @@ def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> d
         report["log_likelihood"] = mixture.log_likelihood
     if test.y is not None:
         report.update(clustering_scores(test.y, mixture.predict(autoencoder.codes(test).astype(np.float64)))._asdict())
-    if not teach(model, part, mixture.responsibilities, codes, course) or not settle(model, train, course):
+    if not teach(model, part, mixture.responsibilities, codes, course):
         return None
     if test.y is not None:
         report["start_accuracy"] = clustering_scores(test.y, model.predict_clusters(test.x)).accuracy
@@ -266,13 +232,6 @@ def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.n
     changes = course.seed(5) if course.config.augment else None
     teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, changes)
     return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")
-
-
-def settle(model: NVISA, train: Dataset, course: Course) -> bool:
-    """Fit q(z|y,x), p(z|y) and the decoder to q(y|x) as it is, at the model's eps; False when it was stopped."""
-    epochs = course.teaching_epochs(len(train))
-    settler = Settler(model, course.seed(6), epochs * course.steps_per_epoch(len(train)))
-    return course.run(settler, train.x, epochs, course.seed(7), "q(z|y,x) and decoder")
 
 
 def rescale(autoencoder: Autoencoder, codes: np.ndarray) -> np.ndarray:

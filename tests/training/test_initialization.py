@@ -14,7 +14,6 @@ from nvisa_tf.training import initialization, trainer
 from nvisa_tf.training.initialization import (
     Autoencoder,
     Course,
-    Settler,
     copy_mixture,
     give_code,
     initialize,
@@ -111,26 +110,6 @@ def test_sigma_starts_at_the_error_where_eps_lets_it(tiny_config, data, scale):
     assert (error > 1.1 * eps).any()
     assert (error < 1.1 * eps).any()
     np.testing.assert_allclose(likelihood.stddev(), np.tile(np.maximum(error, 1.1 * eps), (300, 1)), rtol=1e-4)
-
-
-def test_settling_raises_the_elbo_and_leaves_the_clusters_alone(tiny_config, data):
-    model = NVISA(tiny_config, seed=0)
-    model.set_preprocessing(*input_scaling(data))
-    before = model.predict_proba(data.x)
-
-    def elbo():  # with y drawn, so the entropy of q(y|x) is added
-        log_weights = model.raw_log_weights(tf.constant(data.x), 50, tf.constant([0, 1])).numpy()
-        return log_weights.mean(), (before * np.log(before)).sum(1).mean()
-
-    first, negative_entropy = elbo()
-    settler = Settler(model, seed=5, total_steps=100)
-    step = tf.function(settler.train_step)
-    for _ in range(100):
-        step(tf.constant(data.x))
-        if int(settler.step) == 1:
-            assert float(settler.loss.result()) == pytest.approx(-first - negative_entropy, rel=0.05)
-    np.testing.assert_array_equal(model.predict_proba(data.x), before)
-    assert elbo()[0] > first + 1
 
 
 class Log(Monitor):
