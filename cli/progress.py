@@ -51,6 +51,10 @@ class ConsoleMonitor(Monitor):
         left = f", {rate:.1f} steps/s, {(now.total_steps - now.step) / rate / 60:.1f} min left" if rate else ""
         print(text + left, file=sys.stderr, flush=True)
 
+    def on_initialization(self, message: str) -> None:
+        """Say how far the start is."""
+        print(message, file=sys.stderr, flush=True)
+
     def on_message(self, message: str) -> None:
         """Warn."""
         logging.warning(message)

@@ -111,6 +111,10 @@ def _stop_on_signals(trainer: Any) -> None:
 
 def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, stopped: str) -> None:
     path = shlex.quote(str(trainer.run.path))
+    if not trainer.initialized:
+        print(f"Stopped before the first epoch ({stopped}); the start from an autoencoder is made anew.")
+        print(f"Go on with: nvisa-tf train --resume {path}")
+        return
     if stopped:
         print(f"Stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs} ({stopped}); a checkpoint is saved.")
     if not stopped.startswith("signal"):
@@ -134,6 +138,9 @@ def print_report(report: dict[str, Any]) -> None:
         print(", ".join(f"{name} {100 * value:.2f}%" for name, value in scores.items()) + f"   ({report['description']})")
     else:
         print(f"No labels, so no accuracy ({report['description']}).")
+    if "accuracy" in report.get("init", {}):
+        init = report["init"]
+        print(f"It started from {init['method']}: {100 * init['accuracy']:.2f}%, as q(y|x) {100 * init['start_accuracy']:.2f}%.")
     print(f"Held-out bound {report['bound']:.3f} nats with {report['bound_samples']} samples; steps skipped: {report['skipped']}.")
     sizes = report["cluster_sizes"]
     print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))

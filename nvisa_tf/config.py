@@ -134,6 +134,15 @@ class TrainConfig:
     eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
     eps_halving_epochs: float = _option(100.0, "epochs in which eps halves", minimum=1e-9)
     eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
+    init: str = _option(
+        "random",
+        "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
+        "t-SNE map (ae_tsne; not in the paper); with eps_start 0.25 or so",
+        ("random", "kmeans", "ae_gmm", "ae_tsne"),
+    )
+    init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
+    augment: bool = _option(False, "let q(y|x) learn to be the same for small shifts and rotations of an image; not in the paper")
+    consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|shifted and rotated x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
     eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)

@@ -12,11 +12,14 @@ import keras
 import tensorflow as tf
 
 from nvisa_tf.annealing import StdAnnealing
+from nvisa_tf.augmentation import augment
+from nvisa_tf.distributions import posterior_y
 from nvisa_tf.methods import METHODS, Method
 from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
 from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
 
-METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "grad_norm", "ess", "entropy_y", "entropy_usage")
+AUGMENTATION = 0xA06  # sets the seeds of changed images apart
+METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "consistency", "grad_norm", "ess", "entropy_y", "entropy_usage")
 
 
 class RunningMean(keras.metrics.Mean):
@@ -38,6 +41,7 @@ class StepOptions(NamedTuple):
     max_rows: int
     annealing_x: StdAnnealing
     annealing_z: StdAnnealing
+    consistency: float
 
     @property
     def method(self) -> Method:
@@ -52,6 +56,7 @@ class StepResult(NamedTuple):
     estimate: Estimate
     log_probs: LogProbs
     q_y: Any
+    consistency: tf.Tensor
 
 
 class TrainingMixin:
@@ -73,6 +78,7 @@ class TrainingMixin:
         max_rows: int = 16384,
         annealing_x: StdAnnealing | None = None,
         annealing_z: StdAnnealing | None = None,
+        consistency: float = 0.0,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -93,12 +99,15 @@ class TrainingMixin:
             and backward once: memory no longer grows with their number, and the result is the same
             to rounding, but that hold_scales looks at each chunk's gradient.
           annealing_x, annealing_z: schedules of eps_x and eps_z; None keeps them at 1e-4.
+          consistency: weight of KL(q(y|x) || q(y|x')) in nats, where x' is the image x a little shifted and rotated (`augment`)
+            and q(y|x) is held: added to the loss and reported apart from the bound. 0: none.
           jit_compile: compile the step with XLA.
           **kwargs: passed to `keras.Model.compile`.
 
         Raises:
           ValueError: an unknown objective, decoder_gradient or forward_precision, one that does not go with
-            another, too few samples, max_rows < 1, an unknown baseline, or nvil without ModelConfig.baseline_units.
+            another, too few samples, max_rows < 1, an unknown baseline, nvil without ModelConfig.baseline_units, or
+            consistency for what is no image.
         """
         self._estimator = estimator(objective)
         method = METHODS[objective]
@@ -118,9 +127,21 @@ class TrainingMixin:
             raise ValueError(f"max_rows is {max_rows}; it must be at least 1.")
         if objective == "nvil" and self.control_network is None:
             raise ValueError("nvil needs a baseline network; set ModelConfig.baseline_units, such as (100,).")
+        if consistency < 0 or (consistency and len(self.config.input_shape) < 2):
+            raise ValueError(
+                f"consistency is {consistency} for inputs {list(self.config.input_shape)}; it is at least 0, and for images only."
+            )
         still = StdAnnealing.constant(1e-4)
         self._step_options = StepOptions(
-            objective, n_samples, baseline, decoder_gradient, forward_precision, max_rows, annealing_x or still, annealing_z or still
+            objective,
+            n_samples,
+            baseline,
+            decoder_gradient,
+            forward_precision,
+            max_rows,
+            annealing_x or still,
+            annealing_z or still,
+            consistency,
         )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
@@ -144,13 +165,15 @@ class TrainingMixin:
         Every draw derives from (seed, step). Returns the running means since the last
         `reset_metrics` (NaN where all steps were skipped) and `skipped`, the steps skipped in all.
         """
-        x = self.preprocess(keras.utils.unpack_x_y_sample_weight(data)[0])
+        raw = keras.utils.unpack_x_y_sample_weight(data)[0]
         options, variables = self._step_options, self.trainable_variables
         self.eps_x.assign(options.annealing_x(self.step))
         self.eps_z.assign(options.annealing_z(self.step))
         # Two words, so that step and seed cannot collide.
         seed = tf.cast(tf.stack([tf.convert_to_tensor(self.rng_seed), tf.convert_to_tensor(self.step)]), tf.int32)
-        result = self.loss_gradient(x, seed)
+        # A third word, so that these draws are none of the particles'.
+        changed = self.preprocess(augment(raw, tf.random.fold_in(seed, AUGMENTATION))) if options.consistency else None
+        result = self.loss_gradient(self.preprocess(raw), seed, changed)
         with tf.GradientTape() as tape:
             l2 = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
         gradients = result.gradients
@@ -177,12 +200,13 @@ class TrainingMixin:
             self.trackers[name].update_state(tf.where(finite, value, 0.0), weight)
         return {**self.get_metrics_result(), "skipped": tf.convert_to_tensor(self.skipped)}
 
-    def loss_gradient(self, x: tf.Tensor, seed: tf.Tensor) -> StepResult:
+    def loss_gradient(self, x: tf.Tensor, seed: tf.Tensor, changed: tf.Tensor | None = None) -> StepResult:
         """The estimated gradient of minus the objective's mean over the batch, by trainable variable.
 
         Args:
           x: [B, d] on the model's scale.
           seed: a stateless seed, integers [2].
+          changed: the same examples shifted and rotated, like x, for the consistency term; None: without it.
         """
         options, variables = self._step_options, self.trainable_variables
         seed_draw, seed_resample = tf.unstack(tf.random.split(seed, 2))
@@ -206,6 +230,11 @@ class TrainingMixin:
                 chosen = resample(estimate.weights, seed_resample)
                 z_of_chosen = tf.gather_nd(z, tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1))
                 loss -= tf.reduce_mean(self.log_p_x(x, z_of_chosen))
+            consistency = tf.constant(0.0)
+            if changed is not None:
+                held = posterior_y(tf.stop_gradient(q_y.logits))
+                consistency = options.consistency * tf.reduce_mean(held.kl_divergence(self.q_y(self.encoder(changed))))
+                loss += consistency
         upstream, gradients = tape.gradient(loss, (list(log_probs), _values(variables)), unconnected_gradients="zero")
         gradients = _dense(gradients)
         if chunks is not None:
@@ -217,7 +246,7 @@ class TrainingMixin:
                 return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))
 
             gradients = chunks.total(pull_back, upstream, gradients)
-        return StepResult(gradients, estimate, log_probs, q_y)
+        return StepResult(gradients, estimate, log_probs, q_y, consistency)
 
     def _evaluate(self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None) -> Evaluated:
         """A proposal's samples and log-probabilities; what the objective needs of these is recorded on `tape`."""
@@ -248,12 +277,13 @@ class TrainingMixin:
             return tf.reduce_mean(values)
 
         values = {
-            "loss": l2 - bound,
+            "loss": l2 + result.consistency - bound,
             "bound": bound,
             "log_p_x": expected(log_probs.log_p_x),
             "kl_y": tf.reduce_mean(q_y.kl_divergence(self.p_y())),
             "kl_z": expected(log_probs.log_q_z - log_probs.log_p_z),
             "l2": l2,
+            "consistency": result.consistency,
             "ess": tf.reduce_mean(1.0 / tf.reduce_sum(tf.square(weights), list(range(weights.shape.rank - 1)))),
             "entropy_y": tf.reduce_mean(q_y.entropy()),
             "entropy_usage": -tf.reduce_sum(tf.math.xlogy(usage, usage)),

@@ -4,6 +4,7 @@ RUN/config.toml     the resolved configuration; usable as --config
 RUN/run.json        format, seed, versions, machine, data set: what the run was made from and with
 RUN/metrics.csv     a row an evaluation
 RUN/report.json     the last scores
+RUN/init.json       how the start from an autoencoder went, where the run had one
 RUN/checkpoints/    for --resume
 RUN/tensorboard/    event files
 RUN/plots/          pictures
@@ -43,6 +44,7 @@ class RunDirectory:
         self.info_file = path / "run.json"
         self.metrics_file = path / "metrics.csv"
         self.report_file = path / "report.json"
+        self.init_file = path / "init.json"
         self.checkpoints = path / "checkpoints"
         self.tensorboard = path / "tensorboard"
         self.plots = path / "plots"
@@ -146,6 +148,14 @@ class RunDirectory:
     def report(self) -> dict[str, Any]:
         """What report.json holds, or nothing before the first end of training."""
         return json.loads(self.report_file.read_text()) if self.report_file.is_file() else {}
+
+    def write_init(self, report: dict[str, Any]) -> None:
+        """Replace init.json."""
+        write_text(self.init_file, json.dumps(report, indent=2) + "\n")
+
+    def init(self) -> dict[str, Any]:
+        """What init.json holds, or nothing where the run started from random weights."""
+        return json.loads(self.init_file.read_text()) if self.init_file.is_file() else {}
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv, with the header first in a new file."""

@@ -115,6 +115,8 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
         model.save(temporary)
     report = score(model, splits, config, config.train.eval_samples)
     report["epoch"], report["minutes"] = trainer.step / trainer.steps_per_epoch, trainer.minutes
+    if run.init():
+        report["init"] = run.init()
     run.write_report(report)
     save_png(run.plots / "samples.png", sample_grid(model))
     save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))

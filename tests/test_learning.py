@@ -118,6 +118,52 @@ def test_expected_gradient_is_the_closed_form_of_a_linear_gaussian_mixture(name)
         assert (difference <= 4 * error + 5e-5 * (1 + np.abs(e))).all(), variable.path
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_consistency_adds_the_gradient_of_a_divergence_to_held_probabilities(tiny_config, graph):
+    model = shaken(dataclasses.replace(tiny_config, input_shape=(2, 3)))
+    model.compile(n_samples=3, consistency=2.5)
+    x, changed = (tf.constant(RNG.normal(size=(10, 6)), tf.float32) for _ in range(2))
+
+    def function(*inputs):
+        result = model.loss_gradient(*inputs)
+        return result.gradients, result.consistency
+
+    function = tf.function(function) if graph else function
+    without, nothing = function(x, tf.constant([3, 4]))
+    found, value = function(x, tf.constant([3, 4]), changed)
+    p, q, h = (a.numpy().astype(np.float64) for a in (model.call(x), model.call(changed), model.encoder(changed)))
+    assert float(nothing) == 0
+    assert float(value) == pytest.approx(2.5 * (p * np.log(p / q)).sum(1).mean(), rel=1e-4)
+    added = {"/".join(v.path.split("/")[-2:]): (a - b).numpy() for v, a, b in zip(model.trainable_variables, found, without, strict=True)}
+    np.testing.assert_allclose(added["cluster_head/bias"], 2.5 * (q - p).mean(0), atol=1e-4)
+    np.testing.assert_allclose(added["cluster_head/kernel"], 2.5 * h.T @ (q - p) / 10, atol=1e-4)
+    moved = {path.split("/")[0] for path, change in added.items() if np.abs(change).max() > 1e-3}
+    assert moved == {"encoder_0", "cluster_head"}
+
+
+def test_consistency_in_training(tiny_config):
+    """The same draws again from the same seed, a term that falls, and is part of the loss; without it, none."""
+    config = dataclasses.replace(tiny_config, input_shape=(8, 8))
+    x = tf.constant(RNG.uniform(0, 2, size=(64, 8, 8)), tf.float32)
+    model = shaken(config)
+    weights = model.get_weights()
+    courses = []
+    for weight in (0.0, 50.0, 50.0):
+        model = NVISA(config, seed=0)
+        model.set_weights(weights)
+        model.compile(keras.optimizers.Adam(1e-2), n_samples=3, consistency=weight)
+        step, course = tf.function(model.train_step), []
+        for _ in range(30):
+            model.reset_metrics()
+            values = {name: float(value) for name, value in step(x).items()}
+            course.append(values["consistency"])
+            assert values["loss"] == pytest.approx(values["consistency"] - values["bound"], rel=1e-4)
+        courses.append(course)
+    assert not any(courses[0])
+    assert courses[1] == courses[2]
+    assert courses[1][-1] < 0.5 * courses[1][0]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_finds_the_blobs(tiny_config, blobs, name):
     data = Dataset("blobs", *blobs)
@@ -164,6 +210,8 @@ def test_other_methods_resume_exactly(tiny_config, blobs, tmp_path, name):
         ({"decoder_gradient": "some"}, "must be all or resampled"),
         ({"forward_precision": "half"}, "must be float32 or bfloat16"),
         ({"forward_precision": "bfloat16"}, "use decoder_gradient resampled"),
+        ({"consistency": 1.0}, "for images only"),
+        ({"consistency": -1.0}, "at least 0"),
         ({"objective": "nvil"}, "set ModelConfig.baseline_units"),
         ({"max_rows": 0}, "at least 1"),
         ({"objective": "enum_y", "baseline": "harmonic"}, "geometric or arithmetic"),

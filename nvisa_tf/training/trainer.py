@@ -25,6 +25,7 @@ from nvisa_tf.optimizer import FusedAdam
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
+from nvisa_tf.training.initialization import Course, initialize
 
 
 class TrainingDiverged(RuntimeError):
@@ -53,6 +54,9 @@ class Monitor:
     def on_evaluation(self, row: dict[str, Any], model: NVISA) -> None:
         """After every evaluation, with the row of metrics.csv."""
 
+    def on_initialization(self, message: str) -> None:
+        """How the start from an autoencoder goes, and how it went."""
+
     def on_message(self, message: str) -> None:
         """Something a person should know."""
 
@@ -80,6 +84,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         max_rows=config.max_rows,
         annealing_x=schedule if config.anneal in ("both", "x") else still,
         annealing_z=schedule if config.anneal in ("both", "z") else still,
+        consistency=config.consistency if config.augment else 0.0,
         jit_compile=config.xla,
     )
 
@@ -108,7 +113,7 @@ class Trainer:
         self.check_size(model, train)
         self.model, self.config, self.run, self.monitors = model, config, run, list(monitors)
         model.rng_seed.assign(config.seed)  # every draw of the run is the configuration's, whoever made the model
-        self.test = train if test is None else test
+        self._train, self.test = train, train if test is None else test
         batch_size = min(config.batch_size, len(train))
         self.steps_per_epoch = steps_per_epoch(len(train), batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
@@ -127,6 +132,7 @@ class Trainer:
         self._minutes = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of training, over all starts
         self._checkpoints = Checkpoints(run.checkpoints, model, {"minutes": self._minutes}, config.keep_checkpoints) if run else None
         self._stop_reason = ""
+        self.initialized = config.init == "random"  # nothing is left to do before the first step
 
     @staticmethod
     def check_size(model: NVISA, train: Dataset) -> None:
@@ -164,6 +170,7 @@ class Trainer:
                 self._tell("The run was stopped before its first checkpoint; it starts from the first step.")
                 return self.step
             step, damaged = self._checkpoints.restore()
+            self.initialized = True
             if damaged:
                 self._tell(f"Checkpoint {', '.join(damaged)} cannot be read; going on from step {step}, the one before.")
             self.run.rewind_metrics(step)
@@ -178,11 +185,13 @@ class Trainer:
           ValueError: another process is training this run.
         """
         with self.run.locked() if self.run else contextlib.nullcontext():
-            return self._train()
+            return self._run()
 
-    def _train(self) -> str:
+    def _run(self) -> str:
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
+        if not self.initialized and not self._initialize():
+            return self._stop_reason
         saved_at, last_save, step = -1, started, self.step
         if self._checkpoints and step == 0:  # so that there is something to resume from the first moment on
             self._checkpoints.save(step)
@@ -204,6 +213,23 @@ class Trainer:
         if self._checkpoints and saved_at != step:
             self._checkpoints.save(step)
         return self._stop_reason if step < self.total_steps else ""
+
+    def _initialize(self) -> bool:
+        """Start from an autoencoder, as the configuration says; False when it was stopped, and nothing is kept."""
+
+        def tell(message: str) -> None:
+            for monitor in self.monitors:
+                monitor.on_initialization(message)
+
+        report = initialize(self.model, self._train, self.test, Course(self.config, tell, lambda: self._stop_reason))
+        if report is None:
+            return False
+        if self.run:
+            self.run.write_init(report)
+        if "accuracy" in report:
+            tell(f"{report['method']}: accuracy {100 * report['accuracy']:.2f}%, of q(y|x) {100 * report['start_accuracy']:.2f}%")
+        self.initialized = True
+        return True
 
     def _check_divergence(self, step: int) -> None:
         in_a_row = int(self.model.skipped_in_a_row.numpy())

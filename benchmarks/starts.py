@@ -1,0 +1,67 @@
+"""What an autoencoder's codes give without NVISA: k-means, Gaussian mixtures and t-SNE maps on them, by seed, with likelihoods.
+
+    python benchmarks/starts.py --dataset mnist --init-epochs 25 --output starts.json
+
+One autoencoder, as `nvisa-tf train --init` trains it, and on its codes several fits of each method, each the best of `--fits` starts.
+Accuracies are those of the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import report
+
+from nvisa_tf import NVISA, ModelConfig, TrainConfig, clustering_accuracy, input_scaling, load_dataset, mixtures
+from nvisa_tf.files import write_text
+from nvisa_tf.mixtures import fit_mixture, spread_rows
+from nvisa_tf.training.initialization import MAX_EXAMPLES, Course, pretrain, rescale
+
+
+def main() -> None:
+    """Train, fit, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--init-epochs", type=int, default=25)
+    parser.add_argument("--latent-dim", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--methods", default="kmeans,ae_gmm,ae_tsne")
+    parser.add_argument("--repeats", type=int, default=3, help="fits of each method, by seed")
+    parser.add_argument("--fits", type=int, default=mixtures.FITS, help="starts of a fit, of which the best is kept")
+    parser.add_argument("--output", default="")
+    flags = parser.parse_args()
+    mixtures.FITS = flags.fits
+    splits = load_dataset(flags.dataset)
+    model = NVISA(ModelConfig(input_shape=splits.train.shape, latent_dim=flags.latent_dim, decoder_scale="per_dimension"), seed=flags.seed)
+    model.set_preprocessing(*input_scaling(splits.train))
+    config = TrainConfig(init_epochs=flags.init_epochs, batch_size=flags.batch_size, augment=flags.augment, seed=flags.seed)
+    began = time.monotonic()
+    autoencoder = pretrain(model, splits.train, Course(config, lambda message: print(message, flush=True)))
+    minutes = (time.monotonic() - began) / 60
+    if autoencoder is None:
+        raise RuntimeError("The autoencoder was stopped.")
+    codes = rescale(autoencoder, autoencoder.codes(splits.train.take(spread_rows(len(splits.train), MAX_EXAMPLES, 0))))
+    test = autoencoder.codes(splits.test).astype(float)
+    rows = []
+    for method in flags.methods.split(","):
+        for seed in range(flags.repeats):
+            began = time.monotonic()
+            mixture = fit_mixture(codes, 10, method, seed)
+            accuracy = clustering_accuracy(splits.test.y, mixture.predict(test))
+            seconds = time.monotonic() - began
+            rows.append(
+                {"method": method, "seed": seed, "log_likelihood": mixture.log_likelihood, "accuracy": accuracy, "seconds": seconds}
+            )
+            print(rows[-1], flush=True)
+    if flags.output:
+        about = {"options": vars(flags), "commit": report.commit(), "autoencoder_minutes": minutes, "fits": rows}
+        write_text(Path(flags.output), json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Clusters among an autoencoder's codes: k-means, a Gaussian mixture, or one in a t-SNE map. NumPy in, NumPy out.
+
+Shapes: n examples, K clusters, D dimensions of a code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.manifold import TSNE
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsRegressor
+from threadpoolctl import threadpool_limits
+
+FITS = 10  # from different starts; the best is kept
+MAPPED = 10_000  # codes that t-SNE maps; its time grows a little faster than their number
+NEIGHBOURS = 10
+
+
+class Mixture(NamedTuple):
+    """A mixture with K components among codes.
+
+    Attributes:
+      weights, means, variances: [K], [K, D] and [K, D], the diagonals of the covariances.
+      responsibilities: of the examples it was fitted to, [n, K].
+      log_likelihood: nats an example, in the space that Gaussians were fitted in; of k-means None.
+      predict: from codes [m, D] to clusters, integers [m].
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+    responsibilities: np.ndarray
+    log_likelihood: float | None
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+@threadpool_limits.wrap(limits=1)  # the sums of t-SNE and k-means would depend on the number of threads
+def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> Mixture:
+    """The best of `FITS` fits to codes.
+
+    "kmeans": by the sum of squares. "ae_gmm": Gaussians of any covariance, by likelihood. "ae_tsne": the same in a t-SNE map of
+    the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
+    others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. N2D (McConville et al., ICPR 2020) clusters in a
+    map likewise, without a model after it.
+
+    Args:
+      codes: float [n, D].
+      n_clusters: K, at most n.
+      method: "kmeans", "ae_gmm" or "ae_tsne".
+      seed: of the starts and of the choice of codes.
+    """
+    codes = np.asarray(codes, np.float64)
+    if method == "kmeans":
+        kmeans = KMeans(n_clusters, n_init=FITS, random_state=seed).fit(codes)
+        hard = np.eye(n_clusters)[kmeans.labels_]
+        return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
+    if method == "ae_gmm":
+        gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)
+        variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
+        return Mixture(gmm.weights_, gmm.means_, variances, gmm.predict_proba(codes), float(gmm.lower_bound_), gmm.predict)
+    rows = spread_rows(len(codes), MAPPED, seed)
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(codes[rows])
+    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(points)
+    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
+    soft = np.asarray(neighbours.predict(codes))
+    return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))
+
+
+def _moments(codes: np.ndarray, responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights [K], means and variances [K, D] of codes [n, D] by responsibilities [n, K]."""
+    counts = responsibilities.sum(0)[:, None] + 1e-9
+    means = responsibilities.T @ codes / counts
+    variances = responsibilities.T @ codes**2 / counts - means**2
+    return responsibilities.mean(0), means, np.maximum(variances, 1e-6)
+
+
+def spread_rows(n: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of n row numbers, ascending, drawn by the seed where there are more."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))

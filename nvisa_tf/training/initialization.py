@@ -1,0 +1,337 @@
+"""A start from a pretrained autoencoder and a mixture fitted to its codes, in place of random weights.
+
+The autoencoder is made of the model's own parts: the encoder's trunk, a linear code head and the decoder's mean. A mixture is fitted to
+its codes; q(y|x) is taught the mixture's responsibilities, q(z|y,x) gives the code, p(z|y) is the mixture's component, so that
+annealing can begin at a small eps, with clusters already there. VaDE (Jiang et al., IJCAI 2017) starts likewise; Li et al. (IJCNN 2020)
+report 98.04 +- 0.17 on MNIST from it. No label is looked at but for scores.
+
+Shapes: n examples, B of a batch, K clusters, D latent dimensions, H units of the trunk's last layer, d values an example.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf.augmentation import augment
+from nvisa_tf.config import TrainConfig
+from nvisa_tf.data import Dataset
+from nvisa_tf.evaluation import clustering_scores
+from nvisa_tf.mixtures import Mixture, fit_mixture, spread_rows
+from nvisa_tf.model import NVISA
+from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
+from nvisa_tf.optimizer import FusedAdam
+from nvisa_tf.training.batches import step_runner, steps_per_epoch
+
+MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
+TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
+RATE = 1e-3  # Adam's, falling to 0 along a cosine
+CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
+
+
+class Autoencoder:
+    """The model's trunk, a linear code head and the model's decoder, with a `train_step` for `step_runner`.
+
+    It minimizes the squared error of the decoder's mean on the model's scale, halved and summed over an example's values; for a
+    Bernoulli likelihood, minus the log-likelihood.
+
+    Args:
+      model: whose trunk and decoder are trained.
+      seed: of the code head's weights.
+      total_steps: until the learning rate is 0.
+      changes: whether it sees images shifted and rotated, and is to give them as they are.
+    """
+
+    def __init__(self, model: NVISA, seed: int, total_steps: int, changes: bool = False) -> None:
+        self.model, self._seed, self._changes = model, seed, changes
+        self.head = LayerFactory(seed, 0.0).dense(model.config.latent_dim, "code")
+        self.head.build((None, model.encoder.output_shape[-1]))
+        self.variables = [*_weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc)]
+        self.optimizer = _optimizer(self.variables, total_steps)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.loss = keras.metrics.Mean()
+
+    def encode(self, x: tf.Tensor) -> tf.Tensor:
+        """Codes [B, D] of raw examples [B, *input_shape]."""
+        return self.head(self.model.encoder(self.model.preprocess(x)))
+
+    def codes(self, data: Dataset) -> np.ndarray:
+        """Codes of a whole data set, float32 [n, D]."""
+        encode = tf.function(self.encode, reduce_retracing=True)
+        return np.concatenate([encode(tf.constant(x)).numpy() for _, x in data.chunks()])
+
+    def train_step(self, x: tf.Tensor) -> None:
+        """One step of Adam on raw examples [B, *input_shape]."""
+        if self._changes:
+            x = augment(x, _seed_of(self._seed, self.step))
+        target = self.model.preprocess(x)
+        with tf.GradientTape() as tape:
+            mean = self.model.decoder(self.encode(x))[0]
+            if self.model.config.likelihood == "bernoulli":
+                each = tf.nn.sigmoid_cross_entropy_with_logits(target, mean)
+            else:
+                each = 0.5 * tf.square(target - mean)
+            loss = tf.reduce_mean(tf.reduce_sum(each, 1))
+        self.optimizer.apply(tape.gradient(loss, [v.value for v in self.variables]), self.variables)
+        self.loss.update_state(loss)
+        self.step.assign_add(1)
+
+
+class Teacher:
+    """Teaches q(y|x) responsibilities while the mean of q(z|y,x) stays the code, with a `train_step` for `step_runner`.
+
+    The loss is the cross-entropy plus half the squared distance of the mean, at a y drawn by q, from the code.
+
+    Args:
+      model: whose trunk and heads are trained.
+      x: raw examples [n, *input_shape].
+      responsibilities: [n, K].
+      codes: [n, D].
+      total_steps: until the learning rate is 0.
+      changes_seed: of the shifts and rotations under which q(y|x) is taught the same; None: of the images as they are alone.
+    """
+
+    def __init__(
+        self,
+        model: NVISA,
+        x: np.ndarray,
+        responsibilities: np.ndarray,
+        codes: np.ndarray,
+        total_steps: int,
+        changes_seed: int | None = None,
+    ) -> None:
+        self.model, self._seed = model, changes_seed
+        self._x = tf.Variable(x, trainable=False)
+        self._targets = tf.Variable(np.asarray(responsibilities, np.float32), trainable=False)
+        self._codes = tf.Variable(np.asarray(codes, np.float32), trainable=False)
+        self.variables = [*_weights_of(model.encoder, model.cluster_head, model.latent_head)]
+        self.optimizer = _optimizer(self.variables, total_steps)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.loss = keras.metrics.Mean()
+
+    def train_step(self, rows: tf.Tensor) -> None:
+        """One step of Adam on the examples with these numbers, integers [B]."""
+        target, x = tf.gather(self._targets, rows), tf.gather(self._x, rows)
+        changed = None if self._seed is None else self.model.preprocess(augment(x, _seed_of(self._seed, self.step)))
+        with tf.GradientTape() as tape:
+            h = self.model.encoder(self.model.preprocess(x))
+            q_y = self.model.q_y(h)
+            code = self.model.q_z(h, tf.argmax(target, -1)).mean()
+            entropy = tf.nn.softmax_cross_entropy_with_logits(target, q_y.logits)
+            if changed is not None:
+                logits = self.model.cluster_head(self.model.encoder(changed))
+                entropy += tf.nn.softmax_cross_entropy_with_logits(target, logits)
+            loss = tf.reduce_mean(entropy + 0.5 * tf.reduce_sum(tf.square(code - tf.gather(self._codes, rows)), 1))
+        gradients = tape.gradient(loss, [v.value for v in self.variables], unconnected_gradients="zero")
+        self.optimizer.apply(gradients, self.variables)
+        self.loss.update_state(loss)
+        self.step.assign_add(1)
+
+
+class Course(NamedTuple):
+    """How steps are run, and who is told: `config`; `tell` of how it goes; `stopped`, whether to end at once."""
+
+    config: TrainConfig
+    tell: Callable[[str], None] = lambda message: None
+    stopped: Callable[[], Any] = lambda: False
+
+    def seed(self, use: int) -> int:
+        """One of the seeds that derive from the run's, below 2**31; every use has its own."""
+        return int(np.random.SeedSequence([self.config.seed, 0x1217, use]).generate_state(1)[0] >> 1)
+
+    def steps_per_epoch(self, n_examples: int) -> int:
+        """Steps in an epoch over so many examples."""
+        return steps_per_epoch(n_examples, min(self.config.batch_size, n_examples))
+
+    def teaching_epochs(self, n_examples: int) -> int:
+        """Epochs of what comes after the mixture."""
+        return max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / self.steps_per_epoch(n_examples)))
+
+    def run(self, learner: Autoencoder | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
+        """Train `learner` on `x`, shuffled by the seed; False when it was stopped."""
+        config, per_epoch, every = self.config, self.steps_per_epoch(len(x)), max(1, epochs // 5)
+        run_steps = step_runner(
+            learner,
+            x,
+            batch_size=config.batch_size,
+            seed=seed,
+            pipeline=config.pipeline,
+            total_steps=epochs * per_epoch,
+            xla=config.xla,
+        )
+        for epoch in range(1, epochs + 1):
+            for first in range(0, per_epoch, config.steps_per_call):
+                if self.stopped():
+                    return False
+                run_steps(min(config.steps_per_call, per_epoch - first))
+            if epoch % every == 0:
+                self.tell(f"{name}: epoch {epoch} of {epochs}, loss {float(learner.loss.result()):.4g}")
+            learner.loss.reset_state()
+        return True
+
+
+def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None:
+    """An autoencoder of the model's parts, trained for `init_epochs` of `train`; None when it was stopped."""
+    config = course.config
+    total = config.init_epochs * course.steps_per_epoch(len(train))
+    autoencoder = Autoencoder(model, course.seed(0), total, config.augment)
+    return autoencoder if course.run(autoencoder, train.x, config.init_epochs, course.seed(1), "autoencoder") else None
+
+
+def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> dict[str, Any] | None:
+    """Start `model` from an autoencoder and a mixture, as the configuration's `init` says, with everything drawn from its seed.
+
+    Args:
+      model: its preprocessing set; its networks and its prior are changed.
+      train: what to learn from; its labels are not looked at.
+      test: whose labels, if there are any, score the mixture and the start.
+      course: the configuration, and who is told.
+
+    Returns:
+      Plain values for the report: scores of the mixture on the test examples in "accuracy", "nmi" and "ari", and of
+      the start, which is q(y|x) as it was taught, in "start_accuracy"; None when it was stopped.
+
+    Raises:
+      ValueError: the codes are not finite or all the same, or the posterior has no room for them.
+    """
+    began, config = time.monotonic(), course.config
+    autoencoder = pretrain(model, train, course)
+    if autoencoder is None:
+        return None
+    part = train.take(spread_rows(len(train), MAX_EXAMPLES, course.seed(2)))
+    codes = rescale(autoencoder, autoencoder.codes(part))
+    course.tell(f"{config.init}: {len(part)} codes")
+    mixture = fit_mixture(codes, model.config.n_clusters, config.init, course.seed(3))
+    copy_mixture(model.prior, mixture)
+    give_code(model.latent_head, autoencoder.head)
+    for eps, name in ((model.eps_x, "x"), (model.eps_z, "z")):
+        eps.assign(config.eps_start if config.anneal in ("both", name) else config.eps_floor)
+    start_scale(model, part, codes)
+    report: dict[str, Any] = {"method": config.init, "epochs": config.init_epochs, "examples": len(part)}
+    if mixture.log_likelihood is not None:
+        report["log_likelihood"] = mixture.log_likelihood
+    if test.y is not None:
+        report.update(clustering_scores(test.y, mixture.predict(autoencoder.codes(test).astype(np.float64)))._asdict())
+    if not teach(model, part, mixture.responsibilities, codes, course):
+        return None
+    if test.y is not None:
+        report["start_accuracy"] = clustering_scores(test.y, model.predict_clusters(test.x)).accuracy
+    report["minutes"] = (time.monotonic() - began) / 60
+    return report
+
+
+def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.ndarray, course: Course) -> bool:
+    """Teach q(y|x) the responsibilities [n, K] of `data`, and keep the mean of q(z|y,x) at the codes [n, D]; False when it was stopped."""
+    per_epoch = course.steps_per_epoch(len(data))
+    epochs = course.teaching_epochs(len(data))
+    changes = course.seed(5) if course.config.augment else None
+    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, changes)
+    return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")
+
+
+def rescale(autoencoder: Autoencoder, codes: np.ndarray) -> np.ndarray:
+    """Bring the codes [n, D] to mean 0 and a standard deviation of 1 over all dimensions together, and the weights with them.
+
+    The code head gives the new codes and the decoder's first layer takes them, so that nothing changes behind it.
+
+    Raises:
+      ValueError: the codes are not finite, or all the same.
+    """
+    shift = codes.mean(0, dtype=np.float64)
+    scale = math.sqrt(np.mean((codes - shift) ** 2, dtype=np.float64))
+    if not np.isfinite(scale) or scale == 0:
+        raise ValueError(f"The autoencoder's codes have a standard deviation of {scale:g}; start with init random, or rescale the data.")
+    kernel, bias = autoencoder.head.kernel, autoencoder.head.bias
+    kernel.assign(kernel / scale)
+    bias.assign((bias - shift) / scale)
+    for layer in _layers_of_z(autoencoder.model.decoder):
+        layer.bias.assign(layer.bias + tf.linalg.matvec(layer.kernel, tf.cast(shift, tf.float32), transpose_a=True))
+        layer.kernel.assign(layer.kernel * scale)
+    return ((codes - shift) / scale).astype(np.float32)
+
+
+def copy_mixture(prior: MixturePrior, mixture: Mixture) -> None:
+    """Make p(z|y) the mixture's components, of diagonal covariance, and p(y), if it is learned, its weights."""
+    prior.loc.assign(mixture.means)
+    prior.raw_scale.assign(_raw(np.sqrt(mixture.variances)))
+    if prior.logits.trainable:
+        prior.logits.assign(np.log(np.maximum(mixture.weights, 1e-6)))
+
+
+def give_code(latent_head: LatentHead, code_head: Any) -> None:
+    """Make the mean of q(z|y,x) the linear code h @ kernel + bias for every y, exactly, and its scale `CODE_SD`.
+
+    As leaky_relu(a) - leaky_relu(-a) = 1.2 a for a slope of 0.2, 2 D units of the hidden layer carry the code. The others
+    keep their weights and begin without any effect, and so does y.
+
+    Raises:
+      ValueError: the hidden layer has fewer than 2 D units.
+    """
+    kernel, bias = code_head.kernel.numpy(), code_head.bias.numpy()
+    units, dim = latent_head.loc.kernel.shape
+    if units < 2 * dim:
+        raise ValueError(f"posterior_units is {units}; a start from an autoencoder needs at least twice latent_dim, {2 * dim}.")
+    hidden_kernel, hidden_bias = latent_head.hidden.kernel.numpy(), latent_head.hidden.bias.numpy()
+    hidden_kernel[:, : 2 * dim] = np.concatenate([kernel, -kernel], 1)
+    hidden_bias[: 2 * dim] = np.concatenate([bias, -bias])
+    loc = np.zeros((units, dim), np.float32)
+    loc[: 2 * dim] = np.concatenate([np.eye(dim), -np.eye(dim)]) / 1.2
+    latent_head.hidden.kernel.assign(hidden_kernel)
+    latent_head.hidden.bias.assign(hidden_bias)
+    latent_head.loc.kernel.assign(loc)
+    latent_head.loc.bias.assign(np.zeros(dim))
+    if latent_head.cluster is not None:
+        latent_head.cluster.kernel.assign(tf.zeros_like(latent_head.cluster.kernel))
+    latent_head.raw_scale.kernel.assign(tf.zeros_like(latent_head.raw_scale.kernel))
+    latent_head.raw_scale.bias.assign(np.full(dim, _raw(CODE_SD)))
+
+
+def start_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:
+    """Make sigma_x, with the model's eps, the autoencoder's root mean square error of each value, or 1.1 eps where that is less.
+
+    `codes` [n, D] are those of `data` on the scale that the decoder takes.
+    """
+    scale_weights = model.decoder.raw_scale if model.decoder.scale_net is None else model.decoder.scale_net.bias
+    if scale_weights is None:  # Bernoulli
+        return
+
+    @tf.function(reduce_retracing=True)
+    def squares(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(model.preprocess(x) - model.decoder(z)[0]), 0)
+
+    sums = [squares(tf.constant(x), tf.constant(codes[start : start + len(x)])).numpy() for start, x in data.chunks()]
+    error = np.sqrt(np.sum(sums, 0, dtype=np.float64) / len(data))
+    eps = float(model.eps_x.numpy())
+    scale_weights.assign(_raw(np.maximum(error - eps, 0.1 * eps)))
+    if model.decoder.scale_net is not None:
+        model.decoder.scale_net.kernel.assign(tf.zeros_like(model.decoder.scale_net.kernel))
+
+
+def _layers_of_z(decoder: Decoder) -> list[Any]:
+    dense = [layer for layer in decoder.trunk.layers if isinstance(layer, keras.layers.Dense)]
+    return dense[:1] or [layer for layer in (decoder.loc, decoder.scale_net) if layer is not None]
+
+
+def _raw(scale: Any) -> Any:
+    """The inverse of softplus."""
+    return np.log(np.expm1(scale))
+
+
+def _seed_of(seed: int, step: tf.Variable) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int32), tf.cast(tf.convert_to_tensor(step), tf.int32)])
+
+
+def _weights_of(*layers: Any) -> list[Any]:
+    return [weight for layer in layers for weight in layer.trainable_weights]
+
+
+def _optimizer(variables: list[Any], total_steps: int) -> Any:
+    optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(RATE, total_steps))
+    optimizer.build(variables)
+    return optimizer
