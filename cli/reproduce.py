@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
-from nvisa_tf.config import PRESETS, DataConfig
+from nvisa_tf.config import PRESETS
 from nvisa_tf.files import write_text
 from nvisa_tf.jobs import Job, Outcome, outcome, run_all
-from nvisa_tf.reproduce import tables
-from nvisa_tf.reproduce.ablation import ABLATION, choose, run_config
+from nvisa_tf.reproduce import ablation, table1, tables
+from nvisa_tf.reproduce.ablation import Row, run_config
+from nvisa_tf.reproduce.table1 import TABLE1
 from nvisa_tf.run_directory import RunDirectory
 
 PICTURES = "losses.png, samples.png, latent.png"
@@ -21,25 +24,41 @@ PICTURES = "losses.png, samples.png, latent.png"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of reproduce."""
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    text = "run every row of the paper's ablation table, and the methods beyond it; rows that are done are not run again"
-    ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-    ablation.add_argument("--out", required=True, metavar="DIR", help="where runs, table and figures go; may hold earlier runs of the same")
-    ablation.add_argument("--dataset", default="mnist", metavar="NAME", help="as for train (default mnist)")
-    ablation.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
-    ablation.add_argument("--preset", choices=list(PRESETS), default="fast", help="options that the rows change (default fast)")
-    ablation.add_argument(
-        "--epochs", type=int, default=None, metavar="N", help="of every row; schedules scale with it (default: the preset's)"
-    )
-    ablation.add_argument("--seeds", type=seeds, default=(0,), metavar="N-N", help="such as 0-4 or 0,3 (default 0)")
-    ablation.add_argument("--rows", type=lambda t: tuple(t.split(",")), default=(), metavar="ROW,ROW", help="which rows (default: all)")
-    ablation.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each with its share of the cores (default 1)")
-    ablation.add_argument("--dry-run", action="store_true", help="list the runs with a time estimate, and stop (default: run them)")
-    ablation.add_argument("--points", type=int, default=10_000, metavar="N", help="examples in figure 3 (default 10,000)")
+    text = "train on the data sets of the paper's table of accuracies from several seeds, and set the results beside it"
+    of_table1 = commands.add_parser("table1", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    of_table1.add_argument("--datasets", type=names, default=tuple(TABLE1), metavar="NAME,NAME", help=f"(default {','.join(TABLE1)})")
+    text = "run every row of the paper's ablation table, and the methods beyond it"
+    of_ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    of_ablation.add_argument("--dataset", default="mnist", metavar="NAME", help="as for train (default mnist)")
+    of_ablation.add_argument("--rows", type=names, default=(), metavar="ROW,ROW", help="which rows (default: all)")
+    for table in (of_table1, of_ablation):
+        table.add_argument(
+            "--out",
+            required=True,
+            metavar="DIR",
+            help="where runs, table and figures go; runs that are done there are not run again",
+        )
+        table.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
+        table.add_argument("--preset", choices=list(PRESETS), default="fast", help="options that the rows change (default fast)")
+        table.add_argument(
+            "--epochs", type=int, default=None, metavar="N", help="of every row; schedules scale with it (default: the preset's)"
+        )
+        table.add_argument("--seeds", type=seeds, default=(0,), metavar="N-N", help="such as 0-4 or 0,3 (default 0)")
+        table.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each with its share of the cores (default 1)")
+        table.add_argument("--dry-run", action="store_true", help="list the runs with a time estimate, and stop (default: run them)")
+        table.add_argument(
+            "--points", type=int, default=10_000, metavar="N", help="examples in the figure of the latent space (default 10,000)"
+        )
     text = "draw the loss curves, samples and latent space of runs"
     figures = commands.add_parser("figures", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     figures.add_argument("runs", nargs="+", metavar="RUN", help="run directories; the latent space is the last one's")
     figures.add_argument("--out", default=".", metavar="DIR", help="where losses.png, samples.png and latent.png go (default: here)")
     figures.add_argument("--points", type=int, default=10_000, metavar="N", help="examples in the latent space's picture (default 10,000)")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse "a,b"."""
+    return tuple(dict.fromkeys(text.split(",")))
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -57,7 +76,11 @@ def run(flags: argparse.Namespace) -> int:
     """Run the table, or draw."""
     if flags.points < 10:
         raise ValueError(f"--points is {flags.points}; it must be at least 10.")
-    return _figures(flags, Path(flags.out)) if flags.what == "figures" else _ablation(flags, Path(flags.out))
+    if flags.what == "figures":
+        return _figures(flags, Path(flags.out))
+    if flags.what == "table1":
+        return _table(flags, Path(flags.out), table1.choose(flags.datasets), {"data_dir": flags.data_dir})
+    return _table(flags, Path(flags.out), ablation.choose(flags.rows), {"dataset": flags.dataset, "data_dir": flags.data_dir})
 
 
 def _make(folder: Path) -> None:
@@ -67,11 +90,9 @@ def _make(folder: Path) -> None:
         raise ValueError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
 
-def _ablation(flags: argparse.Namespace, out: Path) -> int:
+def _table(flags: argparse.Namespace, out: Path, rows: dict[str, Row], common: dict[str, Any]) -> int:
     if flags.jobs < 1:
         raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
-    common = {"dataset": flags.dataset, "data_dir": flags.data_dir}
-    rows = choose(flags.rows)
     jobs = [
         Job(name, seed, run_config(row, flags.preset, seed, flags.epochs, common), out / "runs" / f"{name}-seed{seed}")
         for name, row in rows.items()
@@ -79,15 +100,15 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
     ]
     before = {job: outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
     if flags.dry_run:
-        return _list(jobs, before, flags)
+        return _list(jobs, before)
     _make(out)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
     failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
     outcomes = {job: outcome(job) for job in jobs}
     results = list(outcomes.items())
     table = tables.as_markdown(rows, results)
-    write_text(out / "ablation.csv", tables.as_csv(results))
-    write_text(out / "ablation.md", table)
+    write_text(out / f"{flags.what}.csv", tables.as_csv(results))
+    write_text(out / f"{flags.what}.md", table)
     print(table)
     finished = [job for job, found in results if found.status in ("done", "diverged")]
     finished.sort(key=lambda job: outcomes[job].status)  # "done" before "diverged"
@@ -95,23 +116,23 @@ def _ablation(flags: argparse.Namespace, out: Path) -> int:
     if finished:
         first: dict[str, RunDirectory] = {}
         for job in finished:
-            first.setdefault(f"{ABLATION[job.name].method} {ABLATION[job.name].configuration}", RunDirectory.open(job.folder))
+            first.setdefault(f"{rows[job.name].method} {rows[job.name].configuration}", RunDirectory.open(job.folder))
         _draw(first, out, flags.points, last="VIMCO NVISA*, 15 samples")
         drawn = f", {PICTURES}"
-    print(f"Written to {out}: ablation.csv, ablation.md{drawn}.")
+    print(f"Written to {out}: {flags.what}.csv, {flags.what}.md{drawn}.")
     if failed:
         print(f"{failed} run(s) ended before their end; the same command goes on with them.")
     return EXIT_FAILURE if failed else 0
 
 
-def _list(jobs: list[Job], before: dict[Job, Outcome], flags: argparse.Namespace) -> int:
+def _list(jobs: list[Job], before: dict[Job, Outcome]) -> int:
     with quiet_stderr():
         import tensorflow as tf
 
         from nvisa_tf.data import load_splits
         from nvisa_tf.reproduce.timing import minutes_of_training
     tf.get_logger().setLevel("ERROR")  # it warns of a program for each row, which is what is wanted
-    splits = load_splits(DataConfig(dataset=flags.dataset, data_dir=flags.data_dir))
+    splits = functools.lru_cache(maxsize=1)(load_splits)  # jobs of one data set follow each other
     total, minutes = 0.0, dict[str, float]()
     for job in jobs:
         found = before[job]
@@ -119,11 +140,12 @@ def _list(jobs: list[Job], before: dict[Job, Outcome], flags: argparse.Namespace
             print(f"{job.folder.name:36} {found.status}")
             continue
         if job.name not in minutes:
-            minutes[job.name] = minutes_of_training(job.config, splits)
+            minutes[job.name] = minutes_of_training(job.config, splits(job.config.data))
         left = minutes[job.name] * (1 - (found.epoch or 0.0) / job.config.train.epochs)
         total += left
         print(f"{job.folder.name:36} {found.status:8} about {left:6.1f} minutes for {job.config.train.epochs} epochs")
-    print(f"{total:.0f} minutes of training in all, one run after the other with all cores.")
+    apart = "" if all(job.config.train.init == "random" for job in jobs) else ", the start from an autoencoder apart"
+    print(f"{total:.0f} minutes of training in all, one run after the other with all cores{apart}.")
     return 0
 
 
