@@ -230,6 +230,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_eps_power": 0.5,
         "lr_floor": 1e-4,
     },
+    "thorough": {},  # below
+    "pretrained": {
+        "init": "ae_tsne",
+        "init_epochs": 25,
+        "epochs": 36,
+        "n_samples": 5,
+        "decoder_scale": "per_dimension",
+        "hold_scales": True,
+        "decoder_gradient": "resampled",
+        "anneal_mode": "geometric",
+        "eps_start": 0.25,
+        "eps_halving_epochs": 4.0,
+        "clip_norm": 100.0,
+        "learning_rate": 1e-4,
+        "eval_epochs": 2.0,
+    },
     "quick": {
         "epochs": 600,
         "n_samples": 5,
@@ -246,6 +262,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eval_epochs": 50.0,
     },
 }
+PRESETS["thorough"] = {**PRESETS["fast"], "epochs": 540, "eps_halving_epochs": 90.0}
 
 
 def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
