@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nvisa_tf.config import OPTION_TYPES, PRESETS, SECTIONS, RunConfig, options_from_toml, preset
+from nvisa_tf.config import OPTION_TYPES, SECTIONS, RunConfig, options_from_toml
+from nvisa_tf.presets import PRESETS, preset
 
 TITLES = {"data": "data", "model": "model", "train": "training"}
 

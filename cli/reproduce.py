@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
-from nvisa_tf.config import PRESETS
 from nvisa_tf.files import write_text
 from nvisa_tf.jobs import Job, Outcome, outcome, run_all
+from nvisa_tf.presets import PRESETS
 from nvisa_tf.reproduce import ablation, table1, tables
 from nvisa_tf.reproduce.ablation import Row, run_config
 from nvisa_tf.reproduce.table1 import TABLE1

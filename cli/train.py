@@ -11,8 +11,9 @@ from typing import Any
 from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
-from nvisa_tf.config import CRITERIA, PRESETS, RunConfig
+from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
+from nvisa_tf.presets import PRESETS, expected
 from nvisa_tf.run_directory import RunDirectory
 
 SMALL = 10_000  # examples under which the automatic preset is "quick"
@@ -44,7 +45,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
-    config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, "fast" if flags.preset == "auto" else flags.preset)
+    chosen_preset = "fast" if flags.preset == "auto" else flags.preset
+    config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
     with quiet_stderr():
         import tensorflow as tf
@@ -56,7 +58,8 @@ def run(flags: argparse.Namespace) -> int:
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
-        config = config_from_flags(flags, "quick")
+        chosen_preset = "quick"
+        config = config_from_flags(flags, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
     if tf.config.list_physical_devices("GPU"):  # CPU kernels repeat bit for bit as they are
@@ -71,6 +74,8 @@ def run(flags: argparse.Namespace) -> int:
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
         if config.model.likelihood == "bernoulli":
             print(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if config.model.binarize else 'in [0, 1] as they are'}.")
+        if what_to_expect := expected(chosen_preset, config):
+            print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
         print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})", flush=True)
     _stop_on_signals(trainer)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
-    from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig, preset
+    from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from nvisa_tf.data import Dataset, Splits, input_scaling, load_dataset, read_array_file
     from nvisa_tf.evaluation import (
         ClusteringScores,
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "annealing": ("AnnealedLearningRate", "StdAnnealing"),
-    "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig", "preset"),
+    "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig"),
+    "presets": ("preset",),
     "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
     "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound"),
     "methods": ("METHODS", "Method"),

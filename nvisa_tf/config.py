@@ -203,6 +203,10 @@ class RunConfig:
         parts = {section: dataclasses.replace(getattr(self, section), **values) for section, values in changes.items()}
         return dataclasses.replace(self, **parts)
 
+    def options(self) -> dict[str, Any]:
+        """All options by bare name."""
+        return {name: getattr(getattr(self, section), name) for name, section in SECTION_OF.items()}
+
     def to_toml(self) -> str:
         """The configuration as TOML with the tables [data], [model] and [train]."""
         return tomli_w.dumps(_listed(dataclasses.asdict(self)))
@@ -215,73 +219,6 @@ class RunConfig:
 SECTIONS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
 SECTION_OF = {field.name: name for name, cls in SECTIONS.items() for field in dataclasses.fields(cls)}
 OPTION_TYPES = {name: kind for cls in SECTIONS.values() for name, kind in typing.get_type_hints(cls).items()}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
-    "fast": {
-        "epochs": 180,
-        "n_samples": 5,
-        "decoder_scale": "per_dimension",
-        "hold_scales": True,
-        "decoder_gradient": "resampled",
-        "anneal_mode": "geometric",
-        "eps_halving_epochs": 30.0,
-        "clip_norm": 100.0,
-        "lr_eps_power": 0.5,
-        "lr_floor": 1e-4,
-    },
-    "thorough": {},  # below
-    "pretrained": {
-        "init": "ae_tsne",
-        "init_epochs": 25,
-        "epochs": 36,
-        "n_samples": 5,
-        "decoder_scale": "per_dimension",
-        "hold_scales": True,
-        "decoder_gradient": "resampled",
-        "anneal_mode": "geometric",
-        "eps_start": 0.25,
-        "eps_halving_epochs": 4.0,
-        "clip_norm": 100.0,
-        "learning_rate": 1e-4,
-        "eval_epochs": 2.0,
-    },
-    "quick": {
-        "epochs": 600,
-        "n_samples": 5,
-        "encoder_units": (256, 256),
-        "posterior_units": 256,
-        "decoder_units": (256, 256),
-        "decoder_scale": "per_dimension",
-        "decoder_gradient": "resampled",
-        "anneal_mode": "geometric",
-        "eps_halving_epochs": 120.0,
-        "clip_norm": 100.0,
-        "lr_eps_power": 0.5,
-        "lr_floor": 1e-4,
-        "eval_epochs": 50.0,
-    },
-}
-PRESETS["thorough"] = {**PRESETS["fast"], "epochs": 540, "eps_halving_epochs": 90.0}
-
-
-def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
-    """The options that a preset sets, by bare name, as they suit an objective.
-
-    A method that goes through z of every sample has its decoder's gradient from all of them, and one
-    that enumerates y draws z as few times for each as it can.
-
-    Raises:
-      ValueError: no such preset.
-    """
-    if name not in PRESETS:
-        raise ValueError(f"There is no preset {name!r}{near(name, PRESETS)}.")
-    options, method = dict(PRESETS[name]), METHODS.get(objective)
-    if method and method.reparameterizes_z:
-        options["decoder_gradient"] = "all"
-    if method and method.preset_samples:
-        options["n_samples"] = method.preset_samples
-    return options
 
 
 def options_from_toml(text: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 import pytest
 
 from nvisa_tf import ModelConfig, RunConfig, TrainConfig, preset
-from nvisa_tf.config import PRESETS, options_from_toml
+from nvisa_tf.config import options_from_toml
+from nvisa_tf.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nvisa_tf.config import RunConfig, near, preset
+from nvisa_tf.config import RunConfig, near
+from nvisa_tf.presets import preset
 
 
 class Row(NamedTuple):

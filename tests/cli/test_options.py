@@ -3,8 +3,8 @@ import argparse
 import pytest
 
 from nvisa_tf.cli.options import add_config_flags, config_from_flags
-from nvisa_tf.config import PRESETS
 from nvisa_tf.methods import METHODS
+from nvisa_tf.presets import PRESETS
 
 
 def parsed(*words):

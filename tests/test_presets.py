@@ -1,0 +1,25 @@
+import pytest
+
+from nvisa_tf.config import RunConfig
+from nvisa_tf.presets import EXPECTED, PRESETS, expected, preset
+
+
+@pytest.mark.parametrize(("name", "dataset"), EXPECTED)
+def test_what_to_expect_is_said_of_the_preset_as_it_is_alone(name, dataset):
+    config = RunConfig().replace({**preset(name), "dataset": dataset, "seed": 7, "eval_epochs": 3.0, "data_dir": "x"})
+    assert expected(name, config) == EXPECTED[name, dataset]
+    assert expected(name, config.replace({"n_samples": 7})) == ""
+    assert expected(name, config.replace({"n_clusters": 11})) == ""
+    assert expected(name, config.replace({"dataset": "digits"})) == ""
+
+
+def test_thorough_is_fast_three_times_slower():
+    different = {option for option, value in PRESETS["thorough"].items() if PRESETS["fast"][option] != value}
+    assert different == {"epochs", "eps_halving_epochs"}
+    for option in different:
+        assert PRESETS["thorough"][option] == 3 * PRESETS["fast"][option]
+
+
+def test_an_unknown_preset_names_the_near_one():
+    with pytest.raises(ValueError, match="did you mean thorough"):
+        preset("thorogh")
