@@ -16,6 +16,7 @@ from nvisa_tf.augmentation import augment
 from nvisa_tf.distributions import posterior_y
 from nvisa_tf.methods import METHODS, Method
 from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
+from nvisa_tf.optimizer import FusedAdam
 from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
 
 AUGMENTATION = 0xA06  # sets the seeds of changed images apart
@@ -85,7 +86,7 @@ class TrainingMixin:
         """Choose how `train_step` trains.
 
         Args:
-          optimizer: a Keras optimizer; its `global_clipnorm` clips the gradient.
+          optimizer: a Keras optimizer; its `global_clipnorm` clips the gradient. "adam" is `FusedAdam`, with the same numbers.
           objective: a name in `nvisa_tf.METHODS`, which says what each is good for.
           n_samples: M samples of (y, z) an example; for methods that enumerate y, S of z for each.
           baseline: VIMCO's, "geometric" or "arithmetic", see `nvisa_tf.vimco`.
@@ -143,6 +144,7 @@ class TrainingMixin:
             annealing_z or still,
             consistency,
         )
+        optimizer = FusedAdam() if optimizer == "adam" else optimizer
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
         self.optimizer.build(self.trainable_variables)

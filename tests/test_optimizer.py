@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nvisa_tf import NVISA
 from nvisa_tf.optimizer import FusedAdam
 
 
@@ -38,3 +39,9 @@ def test_it_survives_serialization():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(FusedAdam(0.02, global_clipnorm=3.0)))
     assert isinstance(again, FusedAdam)
     assert (float(again.learning_rate), again.global_clipnorm) == (pytest.approx(0.02), 3.0)
+
+
+def test_adam_by_name_is_this_one(tiny_config):
+    model = NVISA(tiny_config)
+    model.compile("adam")
+    assert isinstance(model.optimizer, FusedAdam)

@@ -14,8 +14,8 @@ ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
     {"methods", "files", "draws", "augmentation", "mixtures"}, {"config"}, {"presets"},
     {"data", "annealing", "objectives", "run_directory"},
-    {"networks", "distributions", "particles"},
-    {"inference", "learning", "optimizer"}, {"model"},
+    {"networks", "distributions", "particles", "optimizer"},
+    {"inference", "learning"}, {"model"},
     {"jobs"},
     {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts"},
 ]  # fmt: skip
