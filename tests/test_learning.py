@@ -21,15 +21,17 @@ from nvisa_tf import (
     clustering_accuracy,
     input_scaling,
 )
+from nvisa_tf.augmentation import augment
+from nvisa_tf.learning import AUGMENTATION
 
 RNG = np.random.default_rng(0)
 OPTIONS = [(name, "all") for name in METHODS] + [(name, "resampled") for name, m in METHODS.items() if not m.reparameterizes_z]
 
 
-def shaken(config):
+def shaken(config, rng=RNG):
     model = NVISA(config)
     for weight in model.trainable_variables:
-        weight.assign(weight + 0.3 * RNG.normal(size=weight.shape))
+        weight.assign(weight + 0.3 * rng.normal(size=weight.shape))
     return model
 
 
@@ -141,27 +143,31 @@ def test_consistency_adds_the_gradient_of_a_divergence_to_held_probabilities(tin
     assert moved == {"encoder_0", "cluster_head"}
 
 
-def test_consistency_in_training(tiny_config):
-    """The same draws again from the same seed, a term that falls, and is part of the loss; without it, none."""
+def test_a_step_takes_the_gradient_with_the_consistency_of_its_own_draws(tiny_config):
     config = dataclasses.replace(tiny_config, input_shape=(8, 8))
-    x = tf.constant(RNG.uniform(0, 2, size=(64, 8, 8)), tf.float32)
-    model = shaken(config)
-    weights = model.get_weights()
-    courses = []
+    x = tf.constant(np.random.default_rng(3).uniform(0, 2, size=(64, 8, 8)), tf.float32)
+    one = StdAnnealing.constant(1.0)
+    moves = []
     for weight in (0.0, 50.0, 50.0):
-        model = NVISA(config, seed=0)
-        model.set_weights(weights)
-        model.compile(keras.optimizers.Adam(1e-2), n_samples=3, consistency=weight)
-        step, course = tf.function(model.train_step), []
-        for _ in range(30):
-            model.reset_metrics()
-            values = {name: float(value) for name, value in step(x).items()}
-            course.append(values["consistency"])
-            assert values["loss"] == pytest.approx(values["consistency"] - values["bound"], rel=1e-4)
-        courses.append(course)
-    assert not any(courses[0])
-    assert courses[1] == courses[2]
-    assert courses[1][-1] < 0.5 * courses[1][0]
+        model = shaken(config, np.random.default_rng(4))
+        model.compile(keras.optimizers.SGD(1.0), n_samples=3, consistency=weight, annealing_x=one, annealing_z=one)
+        model.step.assign(7)
+        model.eps_x.assign(1.0)
+        model.eps_z.assign(1.0)
+        seed = tf.constant([0, 7])
+        changed = model.preprocess(augment(x, tf.random.fold_in(seed, AUGMENTATION))) if weight else None
+        expected = model.loss_gradient(model.preprocess(x), seed, changed)
+        before = [v.numpy() for v in model.trainable_variables]
+        values = {name: float(value) for name, value in tf.function(model.train_step)(x).items()}
+        moves.append([b - v.numpy() for b, v in zip(before, model.trainable_variables, strict=True)])
+        for move, gradient in zip(moves[-1], expected.gradients, strict=True):
+            np.testing.assert_allclose(move, gradient, rtol=1e-3, atol=1e-3)
+        assert values["loss"] == pytest.approx(values["consistency"] - values["bound"], rel=1e-4)
+        assert values["consistency"] == pytest.approx(float(expected.consistency), rel=1e-3)
+    without, held, again = moves
+    assert max(np.abs(a - b).max() for a, b in zip(held, without, strict=True)) > 0.5
+    for a, b in zip(held, again, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", METHODS)
