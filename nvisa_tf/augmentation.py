@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,8 +18,17 @@ def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
       images: [B, h, w] or [B, h, w, c], integers or floats.
       seed: a stateless seed, integers [2].
     """
-    draws = tf.random.stateless_uniform([3, tf.shape(images)[0]], seed, -1.0, 1.0)
-    return moved(images, ANGLE * draws[0], SHIFT * images.shape[1] * draws[1], SHIFT * images.shape[2] * draws[2])
+    return moved_by(images, draw_moves(tf.shape(images)[0], seed))
+
+
+def draw_moves(n_images: Any, seed: tf.Tensor) -> tf.Tensor:
+    """Uniform draws in [-1, 1) for `moved_by`, float32 [3, n_images]; seed: a stateless seed, integers [2]."""
+    return tf.random.stateless_uniform([3, n_images], seed, -1.0, 1.0)
+
+
+def moved_by(images: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
+    """Images [B, h, w(, c)] rotated and shifted by these shares, [3, B], of the largest rotation, height's and width's shift."""
+    return moved(images, ANGLE * moves[0], SHIFT * images.shape[1] * moves[1], SHIFT * images.shape[2] * moves[2])
 
 
 def moved(images: tf.Tensor, angle: tf.Tensor, up: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

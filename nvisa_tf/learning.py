@@ -12,12 +12,13 @@ import keras
 import tensorflow as tf
 
 from nvisa_tf.annealing import StdAnnealing
-from nvisa_tf.augmentation import augment
+from nvisa_tf.augmentation import draw_moves, moved_by
 from nvisa_tf.distributions import posterior_y
+from nvisa_tf.draws import gumbel_noise
 from nvisa_tf.methods import METHODS, Method
 from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
-from nvisa_tf.optimizer import FusedAdam
-from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
+from nvisa_tf.optimizer import FusedAdam, global_norm
+from nvisa_tf.particles import Evaluated, Particles, Proposal, StepNoise, row_chunks
 
 AUGMENTATION = 0xA06  # sets the seeds of changed images apart
 METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "consistency", "grad_norm", "ess", "entropy_y", "entropy_usage")
@@ -168,39 +169,69 @@ class TrainingMixin:
         `reset_metrics` (NaN where all steps were skipped) and `skipped`, the steps skipped in all.
         """
         raw = keras.utils.unpack_x_y_sample_weight(data)[0]
+        noise = self.step_noise(tf.shape(raw)[0], tf.convert_to_tensor(self.rng_seed), tf.convert_to_tensor(self.step))
+        self.step_on(raw, noise)
+        return {**self.get_metrics_result(), "skipped": tf.convert_to_tensor(self.skipped)}
+
+    def step_noise(self, n_examples: Any, rng_seed: tf.Tensor, step: tf.Tensor) -> StepNoise:
+        """The random numbers of a step on so many examples, which derive from (seed, step)."""
+        # Two words, so that step and seed cannot collide.
+        seed = tf.cast(tf.stack([rng_seed, step]), tf.int32)
+        # A third word, so that these draws are none of the particles'.
+        moves = draw_moves(n_examples, tf.random.fold_in(seed, AUGMENTATION)) if self._step_options.consistency else None
+        return self.noise_of_gradient(n_examples, seed)._replace(moves=moves)
+
+    def noise_of_gradient(self, n_examples: Any, seed: tf.Tensor) -> StepNoise:
+        """The random numbers of `loss_gradient` for so many examples; seed: a stateless seed, integers [2]."""
+        options = self._step_options
+        seed_draw, seed_resample = tf.unstack(tf.random.split(seed, 2))
+        proposal = self.noise(n_examples, options.n_samples, seed_draw, options.method.enumerates_y)
+        if options.decoder_gradient == "all":
+            return StepNoise(proposal)
+        return StepNoise(proposal, gumbel_noise([n_examples, options.n_samples], seed_resample))
+
+    def step_on(self, raw: tf.Tensor, noise: StepNoise, select: bool = False) -> None:
+        """`train_step` without its draws: raw examples [B, *input_shape] and the step's random numbers.
+
+        Args:
+          select: leave a skipped step's weights by choosing old values instead of by a branch, as `nvisa_tf.training.batched` needs.
+        """
         options, variables = self._step_options, self.trainable_variables
         self.eps_x.assign(options.annealing_x(self.step))
         self.eps_z.assign(options.annealing_z(self.step))
-        # Two words, so that step and seed cannot collide.
-        seed = tf.cast(tf.stack([tf.convert_to_tensor(self.rng_seed), tf.convert_to_tensor(self.step)]), tf.int32)
-        # A third word, so that these draws are none of the particles'.
-        changed = self.preprocess(augment(raw, tf.random.fold_in(seed, AUGMENTATION))) if options.consistency else None
-        result = self.loss_gradient(self.preprocess(raw), seed, changed)
+        changed = None if noise.moves is None else self.preprocess(moved_by(raw, noise.moves))
+        result = self.gradient_given(self.preprocess(raw), noise, changed)
         with tf.GradientTape() as tape:
+            tape.watch(_values(variables))
             l2 = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
         gradients = result.gradients
         if self.losses:
             pull = tape.gradient(l2, _values(variables), unconnected_gradients=tf.UnconnectedGradients.ZERO)
             gradients = [g + p for g, p in zip(gradients, pull, strict=True)]
         values = self._values_to_report(result, l2)
-        values["grad_norm"] = tf.linalg.global_norm(gradients)
+        values["grad_norm"] = global_norm(gradients)
         finite = tf.math.is_finite(values["loss"]) & tf.math.is_finite(values["grad_norm"])
+        estimate = result.estimate
+        moments = [] if estimate.mean is None else [(self.control_mean, estimate.mean), (self.control_variance, estimate.variance)]
 
         def update() -> tf.Tensor:
             self.optimizer.apply(gradients, variables)
-            if result.estimate.mean is not None:
-                self.control_mean.assign(result.estimate.mean)
-                self.control_variance.assign(result.estimate.variance)
+            for variable, value in moments:
+                variable.assign(value)
             return tf.constant(0, tf.int64)
 
-        missed = tf.cond(finite, update, lambda: tf.constant(1, tf.int64))
+        if select:
+            for variable, value in [*self.optimizer.updates(gradients, variables), *moments]:
+                variable.assign(tf.where(finite, value, variable.value))
+            missed = tf.cast(~finite, tf.int64)
+        else:
+            missed = tf.cond(finite, update, lambda: tf.constant(1, tf.int64))
         self.skipped.assign_add(missed)
         self.skipped_in_a_row.assign((self.skipped_in_a_row + missed) * missed)
         self.step.assign_add(1)
         weight = tf.cast(finite, tf.float32)
         for name, value in values.items():
             self.trackers[name].update_state(tf.where(finite, value, 0.0), weight)
-        return {**self.get_metrics_result(), "skipped": tf.convert_to_tensor(self.skipped)}
 
     def loss_gradient(self, x: tf.Tensor, seed: tf.Tensor, changed: tf.Tensor | None = None) -> StepResult:
         """The estimated gradient of minus the objective's mean over the batch, by trainable variable.
@@ -210,12 +241,16 @@ class TrainingMixin:
           seed: a stateless seed, integers [2].
           changed: the same examples shifted and rotated, like x, for the consistency term; None: without it.
         """
+        return self.gradient_given(x, self.noise_of_gradient(tf.shape(x)[0], seed), changed)
+
+    def gradient_given(self, x: tf.Tensor, noise: StepNoise, changed: tf.Tensor | None = None) -> StepResult:
+        """`loss_gradient` of given random numbers, a function of the weights and these alone."""
         options, variables = self._step_options, self.trainable_variables
-        seed_draw, seed_resample = tf.unstack(tf.random.split(seed, 2))
         with tf.GradientTape() as tape:
+            tape.watch(_values(variables))  # which are no variables where a `keras.StatelessScope` has others stand in for them
             h = self.encoder(x)
             q_y = self.q_y(h)
-            proposal = self.propose(q_y, options.n_samples, seed_draw, options.method.enumerates_y)
+            proposal = self.propose(q_y, noise.proposal)
             chunks = row_chunks(proposal, x.shape[0], options.max_rows)
             if chunks is None:
                 log_probs, z = self._evaluate(x, h, q_y, proposal, tape)
@@ -228,8 +263,8 @@ class TrainingMixin:
                 tape.watch(log_probs)
             estimate = self._estimate(log_probs, x)
             loss = -tf.reduce_mean(estimate.surrogate)
-            if options.decoder_gradient == "resampled":
-                chosen = resample(estimate.weights, seed_resample)
+            if noise.resampling is not None:
+                chosen = resample(estimate.weights, noise.resampling)
                 z_of_chosen = tf.gather_nd(z, tf.stack([chosen, tf.range(tf.shape(chosen)[0])], 1))
                 loss -= tf.reduce_mean(self.log_p_x(x, z_of_chosen))
             consistency = tf.constant(0.0)
@@ -243,6 +278,7 @@ class TrainingMixin:
 
             def pull_back(part: Proposal, factors: list[tf.Tensor]) -> list[tf.Tensor]:
                 with tf.GradientTape() as inner:
+                    inner.watch(_values(variables))
                     h = self.encoder(x)
                     values = self._evaluate(x, h, self.q_y(h), part, inner).log_probs
                 return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))

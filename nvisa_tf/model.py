@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from nvisa_tf import distributions as dist
 from nvisa_tf.config import ModelConfig
-from nvisa_tf.draws import categories
+from nvisa_tf.draws import gumbel_noise, pick
 from nvisa_tf.inference import ClusteringMixin
 from nvisa_tf.learning import METRICS, RunningMean, TrainingMixin
 from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
 from nvisa_tf.objectives import LogProbs
-from nvisa_tf.particles import Evaluated, Particles, Proposal, row_chunks
+from nvisa_tf.particles import Evaluated, Noise, Particles, Proposal, row_chunks
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")
@@ -143,24 +143,29 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
 
     # Samples of (y, z) and their log-probabilities.
 
-    def propose(self, q_y: Any, n_samples: int, seed: tf.Tensor, enumerate_y: bool = False) -> Proposal:
-        """Draw what no gradient flows through: y and the noise that z is made of.
+    def noise(self, n_examples: Any, n_samples: int, seed: tf.Tensor, enumerate_y: bool = False) -> Noise:
+        """The random numbers of a proposal for so many examples.
 
         Args:
-          q_y: q(y|x), batch [B].
+          n_examples: B.
           n_samples: M draws of (y, z) an example, or S of z for every y.
           seed: a stateless seed, integers [2].
           enumerate_y: take every y instead of drawing it.
         """
         seed_y, seed_z = tf.unstack(tf.random.split(seed, 2))
-        batch, n_clusters = tf.shape(q_y.logits)[0], self.config.n_clusters
+        n_clusters, dim = self.config.n_clusters, self.config.latent_dim
         if enumerate_y:
-            y = tf.broadcast_to(tf.range(n_clusters)[:, None, None], [n_clusters, 1, batch])
-            shape = [n_clusters, n_samples, batch, self.config.latent_dim]
-        else:
-            y = categories(q_y.logits, n_samples, seed_y)
-            shape = [n_samples, batch, self.config.latent_dim]
-        return Proposal(y, tf.random.stateless_normal(shape, seed_z))
+            return Noise(None, tf.random.stateless_normal([n_clusters, n_samples, n_examples, dim], seed_z))
+        gumbel = gumbel_noise([n_samples, n_examples, n_clusters], seed_y)
+        return Noise(gumbel, tf.random.stateless_normal([n_samples, n_examples, dim], seed_z))
+
+    def propose(self, q_y: Any, noise: Noise) -> Proposal:
+        """What no gradient flows through: y, drawn from q(y|x), batch [B], or every y, and the noise that z is made of."""
+        if noise.gumbel is not None:
+            return Proposal(pick(q_y.logits, noise.gumbel), noise.normal)
+        n_clusters = self.config.n_clusters
+        y = tf.broadcast_to(tf.range(n_clusters)[:, None, None], [n_clusters, 1, tf.shape(q_y.logits)[0]])
+        return Proposal(y, noise.normal)
 
     def particles(self, h: tf.Tensor, q_y: Any, proposal: Proposal, reparameterize: bool = False) -> Particles:
         """The proposal's samples of z and all log-probabilities but log p(x|z).
@@ -195,7 +200,7 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
             draw = self.particles(h, q_y, part)
             return Evaluated(LogProbs(draw.log_p_y, draw.log_p_z, self.log_p_x(x, draw.z), draw.log_q_y, draw.log_q_z), draw.z)
 
-        proposal = self.propose(q_y, n_samples, seed)
+        proposal = self.propose(q_y, self.noise(tf.shape(x)[0], n_samples, seed))
         chunks = None if max_rows is None else row_chunks(proposal, x.shape[0], max_rows)
         found = (evaluate(proposal) if chunks is None else chunks.concat(evaluate)).log_probs
         return found.log_p - found.log_q

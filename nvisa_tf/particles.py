@@ -10,6 +10,29 @@ import tensorflow as tf
 from nvisa_tf.objectives import LogProbs
 
 
+class Noise(NamedTuple):
+    """What a proposal is made from: random numbers that depend on nothing but the seed.
+
+    gumbel: standard Gumbel [M, B, K], of y; None where y is enumerated. normal: standard normal [M, B, D], of z; [K, S, B, D]
+    where y is enumerated.
+    """
+
+    gumbel: tf.Tensor | None
+    normal: tf.Tensor
+
+
+class StepNoise(NamedTuple):
+    """All random numbers of a training step.
+
+    proposal: of (y, z). resampling: standard Gumbel [B, M], of the sample that the decoder's gradient is taken from; None: from all.
+    moves: uniform [3, B], of the shifts and rotations of the consistency term; None: without it.
+    """
+
+    proposal: Noise
+    resampling: tf.Tensor | None = None
+    moves: tf.Tensor | None = None
+
+
 class Proposal(NamedTuple):
     """What was drawn, without any gradient.
 

@@ -63,7 +63,7 @@ def shaken(model):
 def draw_particles(model, x, n_samples, seed):
     h = model.encoder(x)
     q_y = model.q_y(h)
-    return model.particles(h, q_y, model.propose(q_y, n_samples, seed))
+    return model.particles(h, q_y, model.propose(q_y, model.noise(len(x), n_samples, seed)))
 
 
 @pytest.mark.parametrize("posterior", ["full", "mean_field"])

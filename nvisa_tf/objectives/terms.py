@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from nvisa_tf.draws import categories
+from nvisa_tf.draws import pick
 
 
 class LogProbs(NamedTuple):
@@ -67,10 +67,10 @@ class Estimate(NamedTuple):
     variance: tf.Tensor | None = None
 
 
-def resample(weights: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One sample an example, drawn by its weight: indices in [0, M), int32 [B]; weights are [M, B].
+def resample(weights: tf.Tensor, gumbel: tf.Tensor) -> tf.Tensor:
+    """One sample an example, drawn by its weight: indices in [0, M), int32 [B]; weights are [M, B], standard Gumbel noise [B, M].
 
     E over m ~ weights of grad log p(x|z_m) is sum_m weights_m grad log p(x|z_m), so its
     gradient alone is an unbiased stand-in for the weighted sum.
     """
-    return categories(tf.math.log(tf.transpose(weights)), 1, seed)[0]
+    return pick(tf.math.log(tf.transpose(weights)), gumbel)

@@ -5,6 +5,7 @@ import tensorflow_probability as tfp
 from scipy.special import logsumexp
 
 from nvisa_tf import vimco
+from nvisa_tf.draws import gumbel_noise
 from nvisa_tf.objectives import resample
 
 BASELINES = ("geometric", "arithmetic")
@@ -110,7 +111,7 @@ def test_terms_are_constants():
 
 def test_resample_follows_the_weights():
     log_w = tf.tile(tf.math.log([[0.1], [0.2], [0.7], [0.0]]), [1, 20_000])
-    chosen = resample(vimco(tf.maximum(log_w, -1e30)).weights, [5, 6]).numpy()
+    chosen = resample(vimco(tf.maximum(log_w, -1e30)).weights, gumbel_noise([20_000, 4], [5, 6])).numpy()
     share = np.bincount(chosen, minlength=4) / 20_000
     np.testing.assert_allclose(share, [0.1, 0.2, 0.7, 0], atol=4 * np.sqrt(0.25 / 20_000))
 
