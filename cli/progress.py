@@ -12,9 +12,16 @@ from nvisa_tf.training import Monitor, Progress
 
 
 class ConsoleMonitor(Monitor):
-    """A bar with epoch, step rate, bound, eps and ETA; plain lines, one an evaluation, off a terminal."""
+    """A bar with epoch, step rate, bound, eps and ETA; plain lines, one an evaluation, off a terminal.
 
-    def __init__(self) -> None:
+    Args:
+      name: of the run, in front of every line; "": none.
+      bar: whether there is one, on a terminal.
+    """
+
+    def __init__(self, name: str = "", bar: bool = True) -> None:
+        self._before = f"{name}: " if name else ""
+        self._with_bar = bar and sys.stderr.isatty()
         self._bar: tqdm[Any] | None = None
         self._progress: Progress | None = None
         self._first: Progress | None = None
@@ -23,7 +30,7 @@ class ConsoleMonitor(Monitor):
         """Move the bar."""
         self._first = self._first or progress
         self._progress = progress
-        if not sys.stderr.isatty():
+        if not self._with_bar:
             return
         if self._bar is None:
             # The first call traces the program; it would spoil the rate.
@@ -38,14 +45,14 @@ class ConsoleMonitor(Monitor):
         now, first = self._progress, self._first
         if now is None or first is None:  # an evaluation comes after steps
             return
-        text = f"epoch {row['epoch']:g}: bound {row['bound']:.2f} (held out {row['test_bound']:.2f}), eps {row['eps_x']:.3g}"
+        text = f"{self._before}epoch {row['epoch']:g}: bound {row['bound']:.2f} (held out {row['test_bound']:.2f}), eps {row['eps_x']:.3g}"
         if "accuracy" in row:
             text += f", accuracy {100 * row['accuracy']:.2f}%"
         text += f", {row['used_clusters']} clusters used"
         if row["skipped"]:
             text += f", {row['skipped']} steps skipped"
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+        if sys.stderr.isatty():  # above the bar, whoever has it
+            tqdm.write(text, file=sys.stderr)
             return
         rate = (now.step - first.step) / (now.seconds - first.seconds) if now.step > first.step else 0.0
         left = f", {rate:.1f} steps/s, {(now.total_steps - now.step) / rate / 60:.1f} min left" if rate else ""
@@ -53,11 +60,11 @@ class ConsoleMonitor(Monitor):
 
     def on_initialization(self, message: str) -> None:
         """Say how far the start is."""
-        print(message, file=sys.stderr, flush=True)
+        print(self._before + message, file=sys.stderr, flush=True)
 
     def on_message(self, message: str) -> None:
         """Warn."""
-        logging.warning(message)
+        logging.warning(self._before + message)
 
     def close(self) -> None:
         """End the bar."""

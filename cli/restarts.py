@@ -6,11 +6,14 @@ import argparse
 import json
 import shlex
 import signal
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
+from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.files import write_text
@@ -20,11 +23,13 @@ from nvisa_tf.run_directory import free_name
 
 def check_flags(flags: argparse.Namespace) -> None:
     """Raise ValueError for flags that make no sense together, before anything is loaded."""
-    for name in ("jobs", "choose_by"):
+    for name in ("jobs", "batched", "choose_by"):
         if flags.restarts is None and getattr(flags, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')} goes with --restarts; give that too, or leave it out.")
     if flags.jobs is not None and flags.jobs < 1:
         raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
+    if flags.batched and flags.jobs is not None:
+        raise ValueError("--batched trains all restarts in one program, --jobs in so many; choose one of them.")
 
 
 def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
@@ -34,16 +39,25 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
 
         from nvisa_tf import restarts, workflows
         from nvisa_tf.training import Trainer
+        from nvisa_tf.training.batches import kept_on_device
+    possible = kept_on_device(splits.train.x, config.train.pipeline)
+    if flags.batched and not possible:
+        raise ValueError("--batched keeps the data on the device, and these are streamed; add --pipeline memory, or leave it out.")
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    batched = possible and on_gpu and flags.jobs is None if flags.batched is None else flags.batched
+    if batched:
+        repeat_exactly()
+    else:
+        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
     tf.get_logger().setLevel("ERROR")  # it warns of a program for each model, which is what is wanted
     out = Path(flags.out) if flags.out else free_name(config, "-restarts")
     jobs = restarts.jobs_of(config, flags.restarts, out)
     Trainer.check_size(workflows.build_model(config, splits), splits.train)  # what every run would refuse is refused once
     _prepare(out, jobs)
     again = f"with --out {shlex.quote(str(out))} the same command goes on"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)
     try:
-        failed = run_all(jobs, flags.jobs or 1, lambda text: print(text, flush=True))
+        failed = (_run_batched if batched else _run_processes)(jobs, splits, flags)
     except KeyboardInterrupt:
         print(f"The restarts save their checkpoints; {again}.")
         raise
@@ -65,6 +79,40 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
             "Every restart diverged; try slower annealing (--eps-halving-epochs) or a smaller --learning-rate, in a new --out."
         )
     return 0
+
+
+def _run_processes(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
+    return run_all(jobs, flags.jobs or 1, _tell)
+
+
+def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
+    from nvisa_tf import restarts
+    from nvisa_tf.cli.progress import ConsoleMonitor
+
+    monitors: list[ConsoleMonitor] = []
+    trainers: list[Any] = []
+
+    def monitor_of(job: Job) -> ConsoleMonitor:
+        monitors.append(ConsoleMonitor(job.folder.name, bar=not monitors))  # one bar, as all take the same steps
+        return monitors[-1]
+
+    def before(those: Sequence[Any]) -> None:
+        trainers.extend(those)
+        stop_on_signals(those)
+
+    try:
+        failed = restarts.run_batched(jobs, splits, monitor_of, _tell, before, shlex.join(["nvisa-tf", *sys.argv[1:]]))
+    finally:
+        for monitor in monitors:
+            monitor.close()
+    if any(trainer.stopped.startswith("signal") for trainer in trainers):
+        raise KeyboardInterrupt
+    return failed
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
 
 
 def _prepare(out: Path, jobs: list[Job]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from typing import Any
 
 from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
+from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.presets import PRESETS, expected
@@ -34,6 +34,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
     group.add_argument("--jobs", type=int, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
     group.add_argument(
+        "--batched",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="all restarts in one program, which fills a GPU (default: on a GPU that --jobs does not share, yes; else one after another)",
+    )
+    group.add_argument(
         "--choose-by",
         choices=list(CRITERIA),
         help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))})",
@@ -49,21 +55,16 @@ def run(flags: argparse.Namespace) -> int:
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
     with quiet_stderr():
-        import tensorflow as tf
-
         from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.training import TrainingDiverged
-    if flags.restarts is not None:
-        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         chosen_preset = "quick"
         config = config_from_flags(flags, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
-    if tf.config.list_physical_devices("GPU"):  # CPU kernels repeat bit for bit as they are
-        tf.config.experimental.enable_op_determinism()
+    repeat_exactly()
     monitor = ConsoleMonitor()
     trainer: Any
     if resumed:
@@ -77,7 +78,7 @@ def run(flags: argparse.Namespace) -> int:
         if what_to_expect := expected(chosen_preset, config):
             print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
         print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})", flush=True)
-    _stop_on_signals(trainer)
+    stop_on_signals([trainer])
     try:
         stopped = trainer.train()
     except TrainingDiverged:
@@ -92,7 +93,7 @@ def run(flags: argparse.Namespace) -> int:
 def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConfig:
     options = {**file_options(flags.config), **given_options(flags)}
     wrong = sorted(set(options) - CHANGEABLE)
-    given = {name: getattr(flags, name) is not None for name in ("out", "restarts", "jobs", "choose_by")}
+    given = {name: getattr(flags, name) is not None for name in ("out", "restarts", "jobs", "batched", "choose_by")}
     given["preset"] = flags.preset != "auto"
     if wrong := wrong + [name for name, value in given.items() if value]:
         named = wrong[0]
@@ -101,17 +102,6 @@ def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConf
         )
     # The limit belongs to the start that was given it, not to the run.
     return resumed.config().replace({"max_minutes": 0.0, **options})
-
-
-def _stop_on_signals(trainer: Any) -> None:
-    """The first Ctrl-C or SIGTERM ends training cleanly; a second Ctrl-C at once."""
-
-    def stop(number: int, frame: Any) -> None:
-        trainer.request_stop(f"signal {signal.Signals(number).name}")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
 
 
 def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, stopped: str) -> None:

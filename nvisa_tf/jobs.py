@@ -82,6 +82,19 @@ def _check_same(run: RunDirectory, job: Job) -> None:
         raise ValueError(f"{run.path} holds a run with other options; choose another --out, or the options it was made with.")
 
 
+def unfinished(jobs: Sequence[Job]) -> list[Job]:
+    """Those that are neither done nor diverged."""
+    return [job for job in jobs if outcome(job).status in ("started", "missing")]
+
+
+def said_of(job: Job, after: Outcome) -> str:
+    """A line on how a job ended, "" where it did not."""
+    if after.status == "done":
+        scored = "" if after.accuracy is None else f", accuracy {100 * after.accuracy:.2f}%"
+        return f"{job.folder.name}: done{scored}, {after.minutes:.1f} minutes"
+    return f"{job.folder.name}: diverged at epoch {after.epoch:.1f}" if after.status == "diverged" else ""
+
+
 def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> int:
     """Run every job that is neither done nor diverged; a started one goes on. Gives how many failed.
 
@@ -94,7 +107,7 @@ def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> 
       parallel: how many at a time, at least 1.
       tell: is told when a run starts and ends.
     """
-    todo = [job for job in jobs if outcome(job).status in ("started", "missing")]
+    todo = unfinished(jobs)
     cores = str(max(1, (os.cpu_count() or 1) // parallel))
     threads = {"TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": cores}
     # On a GPU the runs share its memory, of which TensorFlow would take all for the first.
@@ -114,15 +127,10 @@ def run_all(jobs: Sequence[Job], parallel: int, tell: Callable[[str], None]) -> 
             if stop.is_set():  # set since the run was let through
                 process.terminate()
             code = process.wait()
-        after = outcome(job)
-        if after.status == "done":
-            scored = "" if after.accuracy is None else f", accuracy {100 * after.accuracy:.2f}%"
-            tell(f"{job.folder.name}: done{scored}, {after.minutes:.1f} minutes")
-        elif after.status == "diverged":
-            tell(f"{job.folder.name}: diverged at epoch {after.epoch:.1f}")
-        else:
+        ended = said_of(job, outcome(job))
+        if not ended:
             failed.append(job)
-            tell(f"{job.folder.name}: ended with exit code {code} before its end; see {log}")
+        tell(ended or f"{job.folder.name}: ended with exit code {code} before its end; see {log}")
 
     with ThreadPoolExecutor(parallel) as pool:
         try:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from nvisa_tf.config import CRITERIA, RunConfig
-from nvisa_tf.data import Array
+from nvisa_tf.data import Array, Splits
 from nvisa_tf.evaluation.criteria import agreement, entropy_of_sizes, separation
-from nvisa_tf.jobs import Job
+from nvisa_tf.jobs import Job, outcome, said_of, unfinished
 from nvisa_tf.run_directory import RunDirectory
-from nvisa_tf.workflows import load_run
+from nvisa_tf.training import Monitor, Trainer, TrainingDiverged, train_together
+from nvisa_tf.workflows import finish_run, load_run, note_divergence, resume_run, start_run
 
 EARLY_EPS = 0.5  # of the early bound
 
@@ -50,6 +51,60 @@ def jobs_of(config: RunConfig, n_restarts: int, out: Path) -> list[Job]:
         raise ValueError("max_minutes ends a single run, and restarts are compared at their end; choose fewer epochs instead.")
     first = config.train.seed
     return [Job("restart", seed, config.replace({"seed": seed}), out / f"seed{seed}") for seed in range(first, first + n_restarts)]
+
+
+def run_batched(
+    jobs: Sequence[Job],
+    splits: Splits,
+    monitor_of: Callable[[Job], Monitor],
+    tell: Callable[[str], None],
+    before: Callable[[Sequence[Trainer]], None] = lambda trainers: None,
+    command: str = "",
+) -> int:
+    """Run every job that is neither done nor diverged in this process, the steps of all in one program; a started one goes on.
+
+    Args:
+      jobs: of one configuration but for the seed.
+      splits: their data.
+      monitor_of: who is told how a job goes.
+      tell: is told when a run ends, or cannot go on.
+      before: is called with the trainers before they train.
+      command: for the run directories.
+
+    Returns:
+      How many ended before their end: stopped, or not to be resumed.
+
+    Raises:
+      ValueError: the data are to be streamed, or another process trains one of the runs.
+      OSError: a file cannot be written; the last checkpoints stay.
+    """
+    going: list[tuple[Job, Trainer]] = []
+    failed = 0
+    for job in unfinished(jobs):
+        try:
+            going.append((job, _trainer(job, splits, monitor_of(job), command)))
+        except ValueError as error:  # its checkpoints cannot be read; the others go on
+            failed += 1
+            tell(f"{job.folder.name}: {error}")
+    trainers = [trainer for _, trainer in going]
+    before(trainers)
+    for (job, trainer), result in zip(going, train_together(trainers), strict=True):
+        if isinstance(result, TrainingDiverged):
+            note_divergence(trainer)
+        elif not result:
+            finish_run(trainer, job.config, splits)
+        ended = said_of(job, outcome(job))
+        failed += not ended
+        tell(ended or f"{job.folder.name}: stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} ({result})")
+    return failed
+
+
+def _trainer(job: Job, splits: Splits, monitor: Monitor, command: str) -> Trainer:
+    if (job.folder / "run.json").is_file():
+        run = RunDirectory.open(job.folder)
+        config = run.config().replace({"checkpoint_minutes": job.config.train.checkpoint_minutes})
+        return resume_run(run, config, splits, [monitor])
+    return start_run(job.config, splits, str(job.folder), command, [monitor])
 
 
 def compare(paths: Sequence[Path], x: Array) -> list[Restart]:

@@ -32,6 +32,11 @@ def permutation(n_examples: int, seed: int, epoch: Any) -> tf.Tensor:
     return tf.argsort(keys, stable=True)
 
 
+def kept_on_device(x: Array, pipeline: str) -> bool:
+    """Whether the examples are kept on the device, as `pipeline` says ("memory", "stream", or "auto", by size)."""
+    return pipeline == "memory" or (pipeline == "auto" and x.nbytes <= MEMORY_LIMIT)
+
+
 def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: str, total_steps: int, xla: bool) -> Callable[[int], None]:
     """A function that runs the next n training steps on `x`, raw examples [n_examples, ...].
 
@@ -48,9 +53,7 @@ def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: s
     """
     batch_size = min(batch_size, len(x))
     per_epoch = steps_per_epoch(len(x), batch_size)
-    if pipeline == "auto":
-        pipeline = "memory" if x.nbytes <= MEMORY_LIMIT else "stream"
-    make = _memory_runner if pipeline == "memory" else _stream_runner
+    make = _memory_runner if kept_on_device(x, pipeline) else _stream_runner
     return make(model, x, batch_size, per_epoch, seed, total_steps, xla)
 
 

@@ -7,9 +7,10 @@ exact resume. It prints nothing: monitors are told what happens.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,20 +114,10 @@ class Trainer:
         self.check_size(model, train)
         self.model, self.config, self.run, self.monitors = model, config, run, list(monitors)
         model.rng_seed.assign(config.seed)  # every draw of the run is the configuration's, whoever made the model
-        self._train, self.test = train, train if test is None else test
-        batch_size = min(config.batch_size, len(train))
-        self.steps_per_epoch = steps_per_epoch(len(train), batch_size)
+        self.train_data, self.test = train, train if test is None else test
+        self.steps_per_epoch = steps_per_epoch(len(train), min(config.batch_size, len(train)))
         self.total_steps = config.epochs * self.steps_per_epoch
         compile_for_training(model, config, self.steps_per_epoch)
-        self.run_steps = step_runner(
-            model,
-            train.x,
-            batch_size=batch_size,
-            seed=config.seed,
-            pipeline=config.pipeline,
-            total_steps=self.total_steps,
-            xla=config.xla,
-        )
         # A fixed, evenly spread part of the test data, so that bounds compare along the run.
         self._bound_x = np.asarray(self.test.x[:: math.ceil(len(self.test) / config.eval_examples)])
         self._minutes = tf.Variable(0.0, dtype=tf.float64, trainable=False)  # of training, over all starts
@@ -141,6 +132,20 @@ class Trainer:
             raise ValueError(
                 f"There are {len(train)} examples for {model.config.n_clusters} clusters; use more examples or fewer clusters."
             )
+
+    @functools.cached_property
+    def run_steps(self) -> Callable[[int], None]:
+        """Runs the next n steps of this model alone; made when it is first used, as it takes the data to the device."""
+        config = self.config
+        return step_runner(
+            self.model,
+            self.train_data.x,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            pipeline=config.pipeline,
+            total_steps=self.total_steps,
+            xla=config.xla,
+        )
 
     @property
     def minutes(self) -> float:
@@ -184,20 +189,35 @@ class Trainer:
           OSError: a file cannot be written; the last checkpoint stays.
           ValueError: another process is training this run.
         """
-        with self.run.locked() if self.run else contextlib.nullcontext():
-            return self._run()
+        with contextlib.closing(self.steps_wanted()) as wanted:
+            for n_steps in wanted:
+                self.run_steps(n_steps)
+        return self.stopped
 
-    def _run(self) -> str:
+    @property
+    def stopped(self) -> str:
+        """Why training ended before its last epoch; "" where it did not."""
+        return "" if self.initialized and self.step >= self.total_steps else self._stop_reason
+
+    def steps_wanted(self) -> Generator[int, None, None]:
+        """All of `train` but the steps: how many are to be run now, by whoever goes through this, before the next is asked for.
+
+        It evaluates and saves in between, and raises what `train` raises. How many depends on the configuration and the step alone.
+        """
+        with self.run.locked() if self.run else contextlib.nullcontext():
+            yield from self._steps_wanted()
+
+    def _steps_wanted(self) -> Generator[int, None, None]:
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
         if not self.initialized and not self._initialize():
-            return self._stop_reason
+            return
         saved_at, last_save, step = -1, started, self.step
         if self._checkpoints and step == 0:  # so that there is something to resume from the first moment on
             self._checkpoints.save(step)
         while step < self.total_steps and not self._stop_reason:
             n_steps = min(config.steps_per_call, self.total_steps - step, eval_steps - step % eval_steps)
-            self.run_steps(n_steps)
+            yield n_steps
             step = self.step
             self._check_divergence(step)
             elapsed = time.monotonic() - started
@@ -212,7 +232,6 @@ class Trainer:
                 saved_at, last_save = step, time.monotonic()
         if self._checkpoints and saved_at != step:
             self._checkpoints.save(step)
-        return self._stop_reason if step < self.total_steps else ""
 
     def _initialize(self) -> bool:
         """Start from an autoencoder, as the configuration says; False when it was stopped, and nothing is kept."""
@@ -221,7 +240,7 @@ class Trainer:
             for monitor in self.monitors:
                 monitor.on_initialization(message)
 
-        report = initialize(self.model, self._train, self.test, Course(self.config, tell, lambda: self._stop_reason))
+        report = initialize(self.model, self.train_data, self.test, Course(self.config, tell, lambda: self._stop_reason))
         if report is None:
             return False
         if self.run:

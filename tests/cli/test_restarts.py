@@ -68,6 +68,36 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, tmp_
         assert "other options" in err
 
 
+def test_batched_restarts_are_runs_like_others_and_go_on_after_a_stop(cli, files, tmp_path, monkeypatch):
+    words = ["train", "--dataset", files / "labelled.npz", *SMALL.split(), "--restarts", "2", "--batched", "--out", tmp_path / "out"]
+    asked = []
+
+    def interrupt_at_once(trainers):
+        for trainer in trainers:
+            trainer.request_stop("signal SIGINT")
+        asked.extend(trainers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nvisa_tf.cli.restarts.stop_on_signals", interrupt_at_once)
+        code, out, err = cli(*words)
+    assert (code, "the same command goes on" in out, "interrupted" in err) == (130, True, True)
+    assert [trainer.step for trainer in asked] == [0, 0]
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert "seed1: epoch 8: bound" in err
+    rows = list(csv.DictReader((tmp_path / "out" / "restarts.csv").open()))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    for seed, row in enumerate(rows):
+        model, config, run = load_run(tmp_path / "out" / f"seed{seed}")
+        assert (config.train.seed, int(model.step), run.report()["epoch"]) == (seed, 8, 8)
+        assert float(row["accuracy"]) == pytest.approx(run.report()["accuracy"], rel=1e-5)
+        assert [line["step"] for line in run.metrics()] == ["2", "4", "6", "8"]
+    # They are done, for the way with processes too.
+    code, out, _ = cli(*words[:-3], "--out", tmp_path / "out")
+    assert code == 0
+    assert "started" not in out
+
+
 def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--jobs", "2")
@@ -86,6 +116,9 @@ def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, 
         (["--restarts", "2", "--jobs", "0"], "--jobs is 0"),
         (["--restarts", "2", "--choose-by", "luck"], "invalid choice"),
         (["--jobs", "2"], "--jobs goes with --restarts"),
+        (["--batched"], "--batched goes with --restarts"),
+        (["--restarts", "2", "--batched", "--jobs", "2"], "choose one of them"),
+        (["--restarts", "2", "--batched", "--pipeline", "stream"], "add --pipeline memory"),
         (["--choose-by", "bound"], "--choose-by goes with --restarts"),
         (["--restarts", "2", "--max-minutes", "5"], "choose fewer epochs"),
         (["--restarts", "2", "--n-clusters", "5000"], "fewer clusters"),

@@ -1,0 +1,27 @@
+"""What a command that trains sets up in its process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+
+def repeat_exactly() -> None:
+    """Make a GPU's kernels repeat bit for bit; a CPU's do as they are."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+
+def stop_on_signals(trainers: Sequence[Any]) -> None:
+    """The first Ctrl-C or SIGTERM ends training cleanly; a second Ctrl-C at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        for trainer in trainers:
+            trainer.request_stop(f"signal {signal.Signals(number).name}")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
