@@ -1,6 +1,9 @@
 import csv
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +26,23 @@ def files(tmp_path_factory, make_blobs):
     return folder
 
 
-def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, tmp_path):
+@pytest.fixture(scope="module")
+def three(files, tmp_path_factory):
+    """Three restarts that ran: the words to run them again, but for --out, their folder, and what was printed."""
     words = ["train", "--dataset", files / "labelled.npz", "--test-fraction", "0.3", *SMALL.split()]
-    words += ["--seed", "5", "--restarts", "3", "--jobs", "2", "--out", tmp_path / "out"]
-    code, out, err = cli(*words)
-    assert code == 0, err
+    words += ["--seed", "5", "--restarts", "3", "--jobs", "2"]
+    folder = tmp_path_factory.mktemp("three") / "out"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "nvisa_tf", *map(str, words), "--out", folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return words, folder, done.stdout
+
+
+def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, three, tmp_path):
+    words, folder, out = three
+    shutil.copytree(folder, tmp_path / "out")
+    words = [*words, "--out", tmp_path / "out"]
     rows = list(csv.DictReader((tmp_path / "out" / "restarts.csv").open()))
     about = json.loads((tmp_path / "out" / "restarts.json").read_text())
     # Against the runs themselves.
@@ -50,7 +65,7 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, tmp_
         assert early is not curve[-1]
     best = max(rows, key=lambda row: float(row[about["criterion"]]))
     assert [row["seed"] for row in rows if row["chosen"] == "1"] == [best["seed"]] == [str(about["seed"])]
-    assert f"nvisa-tf predict {tmp_path / 'out' / best['run']}" in out
+    assert f"nvisa-tf predict {folder / best['run']}" in out
     assert "of the 3 restarts, the best has" in out
 
     # The same command runs nothing again, and another criterion chooses by itself.
@@ -146,29 +161,29 @@ def test_a_folder_of_something_else_is_refused(cli, files, bars_run, tmp_path):
     assert os.listdir(tmp_path) == ["seed1"]
 
 
-def test_what_diverged_or_failed_is_left_out_and_said(cli, files, tmp_path):
-    words = ["train", "--dataset", files / "labelled.npz", *SMALL.split(), "--out", tmp_path / "out", "--jobs", "2", "--restarts"]
-    assert cli(*words, 2)[0] == 0
-    report = tmp_path / "out" / "seed1" / "report.json"
+def test_what_diverged_or_failed_is_left_out_and_said(cli, three, tmp_path):
+    words, folder, _ = three
+    shutil.copytree(folder, tmp_path / "out")
+    words = [*words, "--out", tmp_path / "out"]
+    report = tmp_path / "out" / "seed6" / "report.json"
     report.write_text(json.dumps({"step": 5, "diverged_at_epoch": 5.0, "minutes": 0.1}))
-    code, out, _ = cli(*words, 2)
-    assert code == 0
-    assert "Diverged and left out: seed 1." in out
-    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["restarts"] == 1
-    (tmp_path / "out" / "seed0" / "report.json").write_text(report.read_text())
-    code, _, err = cli(*words, 2)
-    assert code == 1
-    assert "Every restart diverged" in err
     # A run that cannot go on: its checkpoints are gone.
-    (tmp_path / "out" / "seed0" / "report.json").unlink()
-    for path in (tmp_path / "out" / "seed0" / "checkpoints").iterdir():
+    (tmp_path / "out" / "seed5" / "report.json").unlink()
+    for path in (tmp_path / "out" / "seed5" / "checkpoints").iterdir():
         path.unlink()
-    code, out, _ = cli(*words, 3)
+    code, out, _ = cli(*words)
     assert code == 1
+    assert "Diverged and left out: seed 6." in out
     assert "1 restart(s) ended before their end and are left out" in out
     assert "Chosen without labels" in out
     rows = list(csv.DictReader((tmp_path / "out" / "restarts.csv").open()))
-    assert [row["seed"] for row in rows] == ["2"]
+    assert [row["seed"] for row in rows] == ["7"]
+    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["restarts"] == 1
+    for seed in (5, 7):
+        (tmp_path / "out" / f"seed{seed}" / "report.json").write_text(report.read_text())
+    code, _, err = cli(*words)
+    assert code == 1
+    assert "Every restart diverged" in err
 
 
 def test_a_run_is_not_resumed_as_restarts(cli, bars_run):
