@@ -129,6 +129,9 @@ class TrainConfig:
     lr_eps_power: float = _option(0.0, "multiply the learning rate by (eps / eps_start) to this power; 0: no tie", minimum=0.0)
     lr_floor: float = _option(0.0, "the learning rate never falls below this", minimum=0.0)
     clip_norm: float = _option(0.0, "clip the global gradient norm at this; 0: no clipping", minimum=0.0)
+    ema_momentum: float = _option(
+        0.0, "cluster, score and export with a moving average of the weights, which keeps this much of itself a step; 0: none", minimum=0.0
+    )
     anneal: str = _option("both", "which standard deviations are annealed", ("both", "x", "z", "none"))
     anneal_mode: str = _option("step", "step: eps halves at epoch marks; geometric: a little at every step", ("step", "geometric"))
     eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
@@ -167,6 +170,8 @@ class TrainConfig:
             raise ValueError(f"decoder_gradient is resampled, but {self.objective} takes its gradient through every sample; use all.")
         if self.forward_precision == "bfloat16" and self.decoder_gradient == "all":
             raise ValueError("forward_precision is bfloat16, which is for passes without gradient; set decoder_gradient to resampled.")
+        if self.ema_momentum >= 1:
+            raise ValueError(f"ema_momentum is {self.ema_momentum}; it must be below 1.")
         if self.eps_start == 0:
             raise ValueError("eps_start is 0; it must be above 0 (use anneal none to switch annealing off).")
         if self.eps_start < self.eps_floor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -45,9 +47,10 @@ class FusedAdam(keras.optimizers.Adam):
         order that the optimizer was built with.
 
         Raises:
-          ValueError: an option beside the rate, the betas, epsilon and global_clipnorm is in use.
+          ValueError: an option beside the rate, the betas, epsilon, global_clipnorm and the moving average is in use.
         """
-        if used := [name for name in ("amsgrad", "weight_decay", "clipnorm", "clipvalue", "use_ema") if getattr(self, name)]:
+        others = ("amsgrad", "weight_decay", "clipnorm", "clipvalue", "ema_overwrite_frequency")
+        if used := [name for name in others if getattr(self, name)]:
             raise ValueError(f"FusedAdam.updates knows no {used[0]}; leave it out, or train one model at a time.")
         if self.global_clipnorm:
             gradients = tf.clip_by_global_norm(gradients, self.global_clipnorm, global_norm(gradients))[0]
@@ -55,8 +58,30 @@ class FusedAdam(keras.optimizers.Adam):
         beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
         rate = tf.cast(self.learning_rate, tf.float32) * tf.sqrt(1 - beta_2**step) / (1 - beta_1**step)
         found: list[tuple[Any, tf.Tensor]] = [(self.iterations, tf.convert_to_tensor(self.iterations) + 1)]
+        news = []
         for gradient, variable, momentum, velocity in zip(gradients, variables, self._momentums, self._velocities, strict=True):
             m = momentum.value + (gradient - momentum.value) * (1 - beta_1)
             v = velocity.value + (tf.square(gradient) - velocity.value) * (1 - beta_2)
-            found += [(momentum, m), (velocity, v), (variable, variable.value - rate * m / (tf.sqrt(v) + self.epsilon))]
+            news.append(variable.value - rate * m / (tf.sqrt(v) + self.epsilon))
+            found += [(momentum, m), (velocity, v), (variable, news[-1])]
+        if self.use_ema:
+            kept = tf.where(step > 1, self.ema_momentum, 0.0)  # the first average is the first step's weights, as in Keras
+            averages = self._model_variables_moving_average
+            found += [(average, kept * average.value + (1 - kept) * new) for average, new in zip(averages, news, strict=True)]
         return found
+
+    @contextlib.contextmanager
+    def averages_in_place(self, variables: list[Any]) -> Iterator[None]:
+        """The moving averages as the values of `variables`, those that the optimizer was built with, until the end; without `use_ema`
+        or before the first step, their own.
+        """
+        if not self.use_ema or int(self.iterations) == 0:
+            yield
+            return
+        own = [variable.numpy() for variable in variables]
+        self.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, own, strict=True):
+                variable.assign(value)

@@ -25,7 +25,7 @@ from nvisa_tf.evaluation.pictures import reconstruction_grid, sample_grid, save_
 from nvisa_tf.files import replacing
 from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
-from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer
+from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer, compile_for_training
 from nvisa_tf.training.checkpoints import restore_weights
 
 
@@ -111,15 +111,16 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
     model, run = trainer.model, trainer.run
     if run is None:
         raise ValueError("The trainer has no run directory to finish.")
-    with replacing(run.model_file) as temporary:
-        model.save(temporary)
-    report = score(model, splits, config, config.train.eval_samples)
-    report["epoch"], report["minutes"] = trainer.step / trainer.steps_per_epoch, trainer.minutes
-    if run.init():
-        report["init"] = run.init()
-    run.write_report(report)
-    save_png(run.plots / "samples.png", sample_grid(model))
-    save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
+    with trainer.averages_in_place():
+        with replacing(run.model_file) as temporary:
+            model.save(temporary)
+        report = score(model, splits, config, config.train.eval_samples)
+        report["epoch"], report["minutes"] = trainer.step / trainer.steps_per_epoch, trainer.minutes
+        if run.init():
+            report["init"] = run.init()
+        run.write_report(report)
+        save_png(run.plots / "samples.png", sample_grid(model))
+        save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
     if run.metrics():
         save_curves(run.plots / "curves.png", run.metrics())
     if "confusion" in report:
@@ -149,6 +150,8 @@ def load_run(path: str | os.PathLike[str]) -> tuple[NVISA, RunConfig, RunDirecto
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"{run.model_file} cannot be loaded ({first}); remove it to use the newest checkpoint.") from error
     model = NVISA(config.model, seed=config.train.seed)
+    if config.train.ema_momentum:
+        compile_for_training(model, config.train, 1)  # its optimizer has the moving averages
     step, damaged = restore_weights(run.checkpoints, model)
     if damaged:
         logging.warning("Checkpoint %s cannot be read; using step %d, the one before.", ", ".join(damaged), step)

@@ -14,7 +14,9 @@ def apply(optimizer, variables, gradients):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0, "beta_1": 0.5}, {"amsgrad": True}, {"weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"global_clipnorm": 1.0, "beta_1": 0.5}, {"amsgrad": True}, {"weight_decay": 0.1}, {"use_ema": True}]
+)
 def test_it_takes_the_steps_of_keras_adam(options, jit):
     rng = np.random.default_rng(0)
     shapes = [(7, 5), (3,)]
@@ -40,7 +42,7 @@ def test_updates_are_what_apply_would_write():
     sides = []
     for _ in range(2):
         variables = [keras.Variable(np.ones(shape, np.float32)) for shape in [(7, 5), (3,)]]
-        optimizer = FusedAdam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9), global_clipnorm=1.0, beta_1=0.5)
+        optimizer = FusedAdam(keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9), global_clipnorm=1.0, beta_1=0.5, use_ema=True)
         optimizer.build(variables)
         sides.append((optimizer, variables))
     (theirs, expected), (ours, found) = sides
@@ -54,6 +56,25 @@ def test_updates_are_what_apply_would_write():
     assert np.abs(expected[0].numpy() - 1).max() > 0.05
     with pytest.raises(ValueError, match="no amsgrad"):
         FusedAdam(amsgrad=True).updates([], [])
+
+
+def test_moving_averages_stand_in_for_the_weights_and_leave_again():
+    variables = [keras.Variable(np.ones(3, np.float32))]
+    optimizer = FusedAdam(0.1, use_ema=True, ema_momentum=0.75)
+    optimizer.build(variables)
+    with optimizer.averages_in_place(variables):  # there are none before the first step
+        np.testing.assert_array_equal(variables[0].numpy(), np.ones(3))
+    average = None
+    for _ in range(5):
+        optimizer.apply([tf.constant([1.0, -1.0, 2.0])], variables)
+        now = variables[0].numpy().astype(np.float64)
+        average = now if average is None else 0.75 * average + 0.25 * now
+    with optimizer.averages_in_place(variables):
+        np.testing.assert_allclose(variables[0].numpy(), average, rtol=1e-6)
+    np.testing.assert_array_equal(variables[0].numpy(), now.astype(np.float32))
+    assert np.abs(average - now).max() > 0.1
+    with FusedAdam(0.1).averages_in_place(variables):
+        np.testing.assert_array_equal(variables[0].numpy(), now.astype(np.float32))
 
 
 def test_it_survives_serialization():

@@ -56,11 +56,17 @@ class Checkpoints:
 def restore_weights(folder: Path, model: Any) -> tuple[int, list[str]]:
     """Restore only the model's variables from the newest readable checkpoint; gives what `Checkpoints.restore` gives.
 
+    Where the model's optimizer keeps moving averages of the weights, they become the weights.
+
     Raises:
       ValueError: none can be read.
     """
-    checkpoint = tf.train.Checkpoint(model=model)
-    return _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
+    optimizer = model.optimizer if model.compiled and model.optimizer.use_ema else None
+    checkpoint = tf.train.Checkpoint(model=model, **({"optimizer": optimizer} if optimizer else {}))
+    found = _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
+    if optimizer and int(optimizer.iterations):
+        optimizer.finalize_variable_values(model.trainable_variables)
+    return found
 
 
 def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, list[str]]:

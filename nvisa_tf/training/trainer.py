@@ -76,7 +76,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         floor=config.lr_floor,
     )
     model.compile(
-        FusedAdam(rate, global_clipnorm=config.clip_norm or None),
+        FusedAdam(rate, global_clipnorm=config.clip_norm or None, use_ema=config.ema_momentum > 0, ema_momentum=config.ema_momentum),
         objective=config.objective,
         n_samples=config.n_samples,
         baseline=config.baseline,
@@ -157,6 +157,10 @@ class Trainer:
         """Steps done."""
         return int(self.model.step.numpy())
 
+    def averages_in_place(self) -> contextlib.AbstractContextManager[None]:
+        """The model with the moving average of its weights, where the configuration asks for it, until the end."""
+        return self.model.optimizer.averages_in_place(self.model.trainable_variables)
+
     def request_stop(self, reason: str) -> None:
         """End after the call that is under way, saving a checkpoint; safe in a signal handler."""
         self._stop_reason = reason
@@ -224,7 +228,8 @@ class Trainer:
             self._minutes.assign(minutes_before + elapsed / 60)
             self._report_progress(step, elapsed, n_steps)
             if step % eval_steps == 0 or step == self.total_steps:
-                self._evaluate(step)
+                with self.averages_in_place():
+                    self._evaluate(step)
             if config.max_minutes and elapsed > 60 * config.max_minutes:
                 self._stop_reason = self._stop_reason or f"the limit of {config.max_minutes:g} minutes was reached"
             if self._checkpoints and time.monotonic() - last_save >= 60 * config.checkpoint_minutes:
