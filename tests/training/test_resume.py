@@ -45,7 +45,7 @@ def wait_for(condition, process, seconds=120, pause=0.0):
 
 def kill(process):
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    return process.communicate()[0]
 
 
 def half_written(folder):
@@ -78,12 +78,16 @@ def assert_same(run, straight):
         np.testing.assert_array_equal(a, b)
 
 
-def test_killed_at_several_points_and_during_a_checkpoint(tmp_path, straight):
+def test_killed_before_the_first_checkpoint_between_two_and_during_one(tmp_path, straight):
     run = tmp_path / "run"
-    # Killed between checkpoints, once one is there.
     process = start("train", "--out", run, *FLAGS)
-    wait_for(lambda: (run / "checkpoints").is_dir() and len(checkpoint_names(run)) >= 2, process, pause=0.002)
+    wait_for(lambda: (run / "run.json").exists(), process)
     kill(process)
+    assert not checkpoint_names(run)
+    # Killed between checkpoints, once one is there.
+    process = start("train", "--resume", run)
+    wait_for(lambda: len(checkpoint_names(run)) >= 2, process, pause=0.002)
+    assert "starts from the first step" in kill(process)
     first = checkpoint_names(run)
     assert first
     # Killed before the first step after a resume.
@@ -107,10 +111,14 @@ def test_killed_at_several_points_and_during_a_checkpoint(tmp_path, straight):
     assert_same(run, straight)
 
 
-def test_interrupted_and_resumed(tmp_path, straight):
+def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, *FLAGS)
-    wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.01)
+    wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.002)
+    process.send_signal(signal.SIGSTOP)
+    out = finish(start("train", "--resume", run), expected=2)
+    assert out.startswith(f"nvisa-tf: Another process is training {run}; ")
+    process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGINT)
     out = finish(process, expected=130)
     assert "Traceback" not in out
@@ -120,41 +128,10 @@ def test_interrupted_and_resumed(tmp_path, straight):
     assert_same(run, straight)
 
 
-def test_streamed_and_killed_and_resumed(tmp_path, straight):
+def test_streamed_killed_and_resumed_on_a_full_disk_it_keeps_the_last_good_checkpoint(tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, "--pipeline", "stream", *FLAGS)
     wait_for(lambda: (run / "checkpoints").is_dir() and len(checkpoint_names(run)) >= 2, process, pause=0.002)
-    kill(process)
-    finish(start("train", "--resume", run))
-    assert_same(run, straight)
-
-
-def test_killed_before_the_first_checkpoint(tmp_path, straight):
-    run = tmp_path / "run"
-    process = start("train", "--out", run, *FLAGS)
-    wait_for(lambda: (run / "run.json").exists(), process)
-    kill(process)
-    assert not checkpoint_names(run)
-    assert "starts from the first step" in finish(start("train", "--resume", run))
-    assert_same(run, straight)
-
-
-def test_two_processes_cannot_train_one_run(tmp_path, straight):
-    run = tmp_path / "run"
-    process = start("train", "--out", run, *FLAGS)
-    wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.002)
-    process.send_signal(signal.SIGSTOP)
-    out = finish(start("train", "--resume", run), expected=2)
-    assert out.startswith(f"nvisa-tf: Another process is training {run}; ")
-    process.send_signal(signal.SIGCONT)
-    finish(process)
-    assert_same(run, straight)
-
-
-def test_full_disk_keeps_the_last_good_checkpoint(tmp_path, straight):
-    run = tmp_path / "run"
-    process = start("train", "--out", run, *FLAGS)
-    wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.002)
     kill(process)
 
     def no_large_files():  # what a full disk does, for this process alone: writes past 2 MB fail
