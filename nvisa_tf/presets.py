@@ -21,7 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_eps_power": 0.5,
         "lr_floor": 1e-4,
     },
-    "thorough": {},  # below; here for its place in the list
+    "thorough": {},  # below, as augmented; here for their places in the list
     "pretrained": {
         "init": "ae_tsne",
         "init_epochs": 25,
@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-4,
         "eval_epochs": 2.0,
     },
+    "augmented": {},
     "quick": {
         "epochs": 600,
         "n_samples": 5,
@@ -54,6 +55,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 PRESETS["thorough"] = {**PRESETS["fast"], "epochs": 540, "eps_halving_epochs": 90.0}
+PRESETS["augmented"] = {
+    **PRESETS["fast"],
+    "init": "ae_tsne",
+    "init_epochs": 100,
+    "augment": True,
+    "consistency": 100.0,
+    "epochs": 20,
+    "eps_start": 0.25,
+    "eps_halving_epochs": 4.0,
+    "learning_rate": 1e-4,
+    "lr_eps_power": 0.0,
+    "ema_momentum": 0.999,
+    "eval_epochs": 2.0,
+}
 
 
 def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
