@@ -44,7 +44,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     if flags.batched and not possible:
         raise ValueError("--batched keeps the data on the device, and these are streamed; add --pipeline memory, or leave it out.")
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    batched = possible and on_gpu and flags.jobs is None if flags.batched is None else flags.batched
+    batched = flags.batched if flags.batched is not None else possible and on_gpu and flags.jobs is None
     if batched:
         repeat_exactly()
     else:

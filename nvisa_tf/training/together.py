@@ -50,7 +50,7 @@ def train_together(trainers: Sequence[Trainer]) -> list[str | TrainingDiverged]:
             ask(number)
         while wanted:
             step = min(trainers[number].step for number in wanted)
-            behind = [number for number in wanted if trainers[number].step == step]
+            behind = sorted(number for number in wanted if trainers[number].step == step)
             if run is None or behind != group:
                 group, run = behind, None  # first the old program's data go
                 run = _runner([trainers[number] for number in group])
