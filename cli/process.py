@@ -15,13 +15,22 @@ def repeat_exactly() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def stop_on_signals(trainers: Sequence[Any]) -> None:
-    """The first Ctrl-C or SIGTERM ends training cleanly; a second Ctrl-C at once."""
+def stop_on_signals(trainers: Sequence[Any]) -> list[str]:
+    """The first Ctrl-C or SIGTERM ends training cleanly; a second Ctrl-C at once. The list that is given back names those that came."""
+    came: list[str] = []
 
     def stop(number: int, frame: Any) -> None:
+        came.append(signal.Signals(number).name)
         for trainer in trainers:
-            trainer.request_stop(f"signal {signal.Signals(number).name}")
+            trainer.request_stop(f"signal {came[-1]}")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    return came
+
+
+def end_on_signals() -> None:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -16,12 +16,12 @@ class ConsoleMonitor(Monitor):
 
     Args:
       name: of the run, in front of every line; "": none.
-      bar: whether there is one, on a terminal.
+      leader: of several that take their steps together, whose bar all move; None: this one.
     """
 
-    def __init__(self, name: str = "", bar: bool = True) -> None:
+    def __init__(self, name: str = "", leader: ConsoleMonitor | None = None) -> None:
         self._before = f"{name}: " if name else ""
-        self._with_bar = bar and sys.stderr.isatty()
+        self._leader = leader or self
         self._bar: tqdm[Any] | None = None
         self._progress: Progress | None = None
         self._first: Progress | None = None
@@ -30,8 +30,10 @@ class ConsoleMonitor(Monitor):
         """Move the bar."""
         self._first = self._first or progress
         self._progress = progress
-        if not self._with_bar:
-            return
+        if sys.stderr.isatty():
+            self._leader._move(progress)
+
+    def _move(self, progress: Progress) -> None:
         if self._bar is None:
             # The first call traces the program; it would spoil the rate.
             self._bar = tqdm(total=progress.total_steps, initial=progress.step, unit="step", dynamic_ncols=True, smoothing=0.1)

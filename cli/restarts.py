@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
-from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
+from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.files import write_text
@@ -30,6 +29,11 @@ def check_flags(flags: argparse.Namespace) -> None:
         raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
     if flags.batched and flags.jobs is not None:
         raise ValueError("--batched trains all restarts in one program, --jobs in so many; choose one of them.")
+
+
+def by_processes(flags: argparse.Namespace, config: RunConfig) -> bool:
+    """Whether the flags alone say that every restart is a process of its own."""
+    return flags.batched is False or flags.jobs is not None or config.train.pipeline == "stream"
 
 
 def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
@@ -59,7 +63,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     try:
         failed = (_run_batched if batched else _run_processes)(jobs, splits, flags)
     except KeyboardInterrupt:
-        print(f"The restarts save their checkpoints; {again}.")
+        print(f"The restarts stop at their last checkpoints; {again}.")
         raise
     outcomes = [outcome(job).status for job in jobs]
     diverged = [job.seed for job, status in zip(jobs, outcomes, strict=True) if status == "diverged"]
@@ -82,7 +86,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
 
 
 def _run_processes(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
+    end_on_signals()  # the runs save a checkpoint and end
     return run_all(jobs, flags.jobs or 1, _tell)
 
 
@@ -91,22 +95,23 @@ def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> 
     from nvisa_tf.cli.progress import ConsoleMonitor
 
     monitors: list[ConsoleMonitor] = []
-    trainers: list[Any] = []
+    came: list[str] = []
 
     def monitor_of(job: Job) -> ConsoleMonitor:
-        monitors.append(ConsoleMonitor(job.folder.name, bar=not monitors))  # one bar, as all take the same steps
+        monitors.append(ConsoleMonitor(job.folder.name, monitors[0] if monitors else None))
         return monitors[-1]
 
-    def before(those: Sequence[Any]) -> None:
-        trainers.extend(those)
-        stop_on_signals(those)
+    def before(trainers: Sequence[Any]) -> None:
+        nonlocal came
+        came = stop_on_signals(trainers)
 
     try:
         failed = restarts.run_batched(jobs, splits, monitor_of, _tell, before, shlex.join(["nvisa-tf", *sys.argv[1:]]))
     finally:
+        end_on_signals()
         for monitor in monitors:
             monitor.close()
-    if any(trainer.stopped.startswith("signal") for trainer in trainers):
+    if came and failed:
         raise KeyboardInterrupt
     return failed
 

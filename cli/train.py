@@ -55,9 +55,13 @@ def run(flags: argparse.Namespace) -> int:
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
     with quiet_stderr():
+        import tensorflow as tf
+
         from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.training import TrainingDiverged
+    if flags.restarts is not None and restarts.by_processes(flags, config):
+        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it is too late
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         chosen_preset = "quick"

@@ -18,7 +18,7 @@ from nvisa_tf.data import Array, Splits
 from nvisa_tf.evaluation.criteria import agreement, entropy_of_sizes, separation
 from nvisa_tf.jobs import Job, outcome, said_of, unfinished
 from nvisa_tf.run_directory import RunDirectory
-from nvisa_tf.training import Monitor, Trainer, TrainingDiverged, train_together
+from nvisa_tf.training import Monitor, Result, Trainer, TrainingDiverged, train_together
 from nvisa_tf.workflows import finish_run, load_run, note_divergence, resume_run, start_run
 
 EARLY_EPS = 0.5  # of the early bound
@@ -72,30 +72,37 @@ def run_batched(
       command: for the run directories.
 
     Returns:
-      How many ended before their end: stopped, or not to be resumed.
+      How many ended before their end: stopped, failed, or not to be resumed.
 
     Raises:
-      ValueError: the data are to be streamed, or another process trains one of the runs.
-      OSError: a file cannot be written; the last checkpoints stay.
+      ValueError: the data are to be streamed.
     """
-    going: list[tuple[Job, Trainer]] = []
+    jobs_of_trainers: dict[Trainer, Job] = {}
     failed = 0
     for job in unfinished(jobs):
         try:
-            going.append((job, _trainer(job, splits, monitor_of(job), command)))
-        except ValueError as error:  # its checkpoints cannot be read; the others go on
+            jobs_of_trainers[_trainer(job, splits, monitor_of(job), command)] = job
+        except ValueError as error:  # its checkpoints cannot be read, or another process trains it; the others go on
             failed += 1
             tell(f"{job.folder.name}: {error}")
-    trainers = [trainer for _, trainer in going]
-    before(trainers)
-    for (job, trainer), result in zip(going, train_together(trainers), strict=True):
-        if isinstance(result, TrainingDiverged):
-            note_divergence(trainer)
-        elif not result:
-            finish_run(trainer, job.config, splits)
-        ended = said_of(job, outcome(job))
-        failed += not ended
-        tell(ended or f"{job.folder.name}: stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} ({result})")
+    before(list(jobs_of_trainers))
+
+    def ended(trainer: Trainer, result: Result) -> None:
+        nonlocal failed
+        job = jobs_of_trainers[trainer]
+        try:
+            if isinstance(result, TrainingDiverged):
+                note_divergence(trainer)
+            elif not result:
+                finish_run(trainer, job.config, splits)
+        except OSError as error:
+            result = error
+        after = said_of(job, outcome(job))
+        failed += not after
+        why = result if isinstance(result, Exception) else f"stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} ({result})"
+        tell(f"{after}. {result}" if after and result else after or f"{job.folder.name}: {why}")
+
+    train_together(list(jobs_of_trainers), ended)
     return failed
 
 

@@ -33,9 +33,13 @@ def build_model(config: RunConfig, splits: Splits) -> NVISA:
     """A fresh model for the data, its preprocessing set.
 
     Raises:
-      ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1].
+      ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1], or augmentation of what is no image.
     """
     train = splits.train
+    if config.train.augment and len(train.shape) < 2:
+        raise ValueError(
+            "Augmentation shifts and rotates images, and these examples are vectors; set augment to false or use another preset."
+        )
     scale, shift = input_scaling(train, config.data.scaling)
     if config.model.likelihood == "bernoulli":
         for _, part in train.chunks():

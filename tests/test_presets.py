@@ -1,7 +1,9 @@
 import pytest
 
+from nvisa_tf import NVISA
 from nvisa_tf.config import RunConfig
 from nvisa_tf.presets import EXPECTED, PRESETS, expected, preset
+from nvisa_tf.training import compile_for_training
 
 
 @pytest.mark.parametrize(("name", "dataset"), EXPECTED)
@@ -11,6 +13,14 @@ def test_what_to_expect_is_said_of_the_preset_as_it_is_alone(name, dataset):
     assert expected(name, config.replace({"n_samples": 7})) == ""
     assert expected(name, config.replace({"n_clusters": 11})) == ""
     assert expected(name, config.replace({"dataset": "digits"})) == ""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_model_can_be_compiled_as_each_says(name):
+    config = RunConfig().replace({**preset(name), "input_shape": (8, 8)})
+    model = NVISA(config.model)
+    compile_for_training(model, config.train, per_epoch=11)
+    assert bool(model.optimizer.use_ema) == (name == "augmented")
 
 
 def test_thorough_is_fast_three_times_slower():

@@ -64,7 +64,7 @@ def restore_weights(folder: Path, model: Any) -> tuple[int, list[str]]:
     optimizer = model.optimizer if model.compiled and model.optimizer.use_ema else None
     checkpoint = tf.train.Checkpoint(model=model, **({"optimizer": optimizer} if optimizer else {}))
     found = _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
-    if optimizer and int(optimizer.iterations):
+    if optimizer:
         optimizer.finalize_variable_values(model.trainable_variables)
     return found
 

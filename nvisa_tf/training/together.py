@@ -4,55 +4,74 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Sequence
 
 from nvisa_tf.training.batched import batched_runner
 from nvisa_tf.training.batches import kept_on_device
 from nvisa_tf.training.trainer import Trainer, TrainingDiverged
 
+Result = str | TrainingDiverged | ValueError | OSError
 
-def train_together(trainers: Sequence[Trainer]) -> list[str | TrainingDiverged]:
+
+def train_together(trainers: Sequence[Trainer], on_end: Callable[[Trainer, Result], None] = lambda trainer, result: None) -> list[Result]:
     """Train every trainer as its `train` would, to rounding.
 
-    Those that stand at fewer steps, as some of the resumed may, go first until they have caught up; one that diverges leaves the
-    others alone. Each trainer's minutes are those of all together.
+    Those that stand at fewer steps, as some of the resumed may, go first until they have caught up; one that diverges or fails leaves
+    the others alone. Each trainer's minutes are those of all together.
 
     Args:
       trainers: of one configuration but for the seed, and one training data set.
+      on_end: is told of every trainer when it ends, while its run is still locked.
 
     Returns:
-      For each, "" at the end, else why it stopped; or the error, where it diverged.
+      For each, "" at the end, else why it stopped; or what its `train` would have raised.
 
     Raises:
-      ValueError: the trainers differ, their data are to be streamed, or another process trains one of the runs.
-      OSError: a file cannot be written; the last checkpoints stay.
+      ValueError: the trainers differ, or their data are to be streamed.
     """
     if not trainers:
         return []
     _check(trainers)
-    results: list[str | TrainingDiverged] = ["" for _ in trainers]
+    results: list[Result] = ["" for _ in trainers]
     with contextlib.ExitStack() as stack:
-        courses = [stack.enter_context(contextlib.closing(trainer.steps_wanted())) for trainer in trainers]
         wanted: dict[int, int] = {}
-        group: list[int] = []
-        run: Callable[[int], None] | None = None
+
+        def end(number: int, result: Result) -> None:
+            results[number] = result
+            on_end(trainers[number], result)
 
         def ask(number: int) -> None:
             wanted.pop(number, None)
             try:
                 wanted[number] = next(courses[number])
             except StopIteration:
-                results[number] = trainers[number].stopped
-            except TrainingDiverged as error:
-                results[number] = error
+                end(number, trainers[number].stopped)
+            except (TrainingDiverged, ValueError, OSError) as error:
+                end(number, error)
 
-        for number in range(len(trainers)):
+        courses = {}
+        for number, trainer in enumerate(trainers):
+            try:
+                stack.enter_context(trainer.locked())
+            except ValueError as error:
+                end(number, error)
+            else:
+                courses[number] = stack.enter_context(contextlib.closing(trainer.steps_wanted()))
+        for number in courses:
             ask(number)
+        group: list[int] = []
+        run: Callable[[int], None] | None = None
         while wanted:
+            if stopping := [number for number in wanted if trainers[number].stopped]:
+                for number in stopping:
+                    ask(number)
+                continue
             step = min(trainers[number].step for number in wanted)
             behind = sorted(number for number in wanted if trainers[number].step == step)
             if run is None or behind != group:
-                group, run = behind, None  # first the old program's data go
+                group, run = behind, None  # the old program's data go before the new one's come
+                gc.collect()
                 run = _runner([trainers[number] for number in group])
             run(wanted[group[0]])
             for number in group:
@@ -70,9 +89,9 @@ def _check(trainers: Sequence[Trainer]) -> None:
 
 
 def _runner(trainers: Sequence[Trainer]) -> Callable[[int], None]:
-    if len(trainers) == 1:
-        return trainers[0].run_steps
     first = trainers[0]
+    if len(trainers) == 1:
+        return first.new_runner()
     return batched_runner(
         [trainer.model for trainer in trainers],
         first.train_data.x,

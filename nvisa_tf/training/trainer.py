@@ -135,7 +135,11 @@ class Trainer:
 
     @functools.cached_property
     def run_steps(self) -> Callable[[int], None]:
-        """Runs the next n steps of this model alone; made when it is first used, as it takes the data to the device."""
+        """`new_runner`, made when it is first used and kept."""
+        return self.new_runner()
+
+    def new_runner(self) -> Callable[[int], None]:
+        """A function that runs the next n steps of this model alone; it takes the data to the device."""
         config = self.config
         return step_runner(
             self.model,
@@ -193,25 +197,26 @@ class Trainer:
           OSError: a file cannot be written; the last checkpoint stays.
           ValueError: another process is training this run.
         """
-        with contextlib.closing(self.steps_wanted()) as wanted:
+        with self.locked(), contextlib.closing(self.steps_wanted()) as wanted:
             for n_steps in wanted:
                 self.run_steps(n_steps)
         return self.stopped
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from training this run, where there is one; see `RunDirectory.locked`."""
+        return self.run.locked() if self.run else contextlib.nullcontext()
+
     @property
     def stopped(self) -> str:
-        """Why training ended before its last epoch; "" where it did not."""
+        """Why training is to end, or ended, before its last epoch; "" where it is not."""
         return "" if self.initialized and self.step >= self.total_steps else self._stop_reason
 
     def steps_wanted(self) -> Generator[int, None, None]:
         """All of `train` but the steps: how many are to be run now, by whoever goes through this, before the next is asked for.
 
         It evaluates and saves in between, and raises what `train` raises. How many depends on the configuration and the step alone.
+        After a request to stop it may be asked on without running them.
         """
-        with self.run.locked() if self.run else contextlib.nullcontext():
-            yield from self._steps_wanted()
-
-    def _steps_wanted(self) -> Generator[int, None, None]:
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
         if not self.initialized and not self._initialize():
@@ -222,6 +227,8 @@ class Trainer:
         while step < self.total_steps and not self._stop_reason:
             n_steps = min(config.steps_per_call, self.total_steps - step, eval_steps - step % eval_steps)
             yield n_steps
+            if self.step == step:  # stopped before they were run
+                break
             step = self.step
             self._check_divergence(step)
             elapsed = time.monotonic() - started

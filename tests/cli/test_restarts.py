@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from nvisa_tf import clustering_accuracy, evaluate_bound, load_run
+from nvisa_tf.cli.process import stop_on_signals
 from nvisa_tf.evaluation.criteria import agreement, separation
 
 SMALL = "--epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
@@ -88,9 +90,10 @@ def test_batched_restarts_are_runs_like_others_and_go_on_after_a_stop(cli, files
     asked = []
 
     def interrupt_at_once(trainers):
-        for trainer in trainers:
-            trainer.request_stop("signal SIGINT")
+        came = stop_on_signals(trainers)
         asked.extend(trainers)
+        os.kill(os.getpid(), signal.SIGINT)
+        return came
 
     with monkeypatch.context() as patch:
         patch.setattr("nvisa_tf.cli.restarts.stop_on_signals", interrupt_at_once)

@@ -26,7 +26,8 @@ class Watch(Monitor):
 
     def on_progress(self, progress):
         now = [v.numpy().astype(np.float64) for v in self.trainer.model.trainable_variables]
-        self.average = now if self.average is None else [0.8 * a + 0.2 * b for a, b in zip(self.average, now, strict=True)]
+        kept = min(0.8, progress.step / (9 + progress.step))  # as (1 + steps before this one) / (10 + steps before this one)
+        self.average = now if self.average is None else [kept * a + (1 - kept) * b for a, b in zip(self.average, now, strict=True)]
         if progress.step == self.stop_at:
             self.trainer.request_stop("because")
 

@@ -87,6 +87,33 @@ def test_a_stop_ends_all_with_a_checkpoint(data, tmp_path):
     assert [trainer(data, seed, run).resume() for seed, run in zip(SEEDS, runs, strict=True)] == [8, 8]
 
 
+def test_a_stop_before_the_first_steps_makes_no_program(data, monkeypatch):
+    together = [trainer(data, seed) for seed in SEEDS]
+
+    def stopped_meanwhile():
+        for one in together:
+            one.request_stop("because")
+        yield from Trainer.steps_wanted(together[1])
+
+    together[1].steps_wanted = stopped_meanwhile
+    monkeypatch.setattr("nvisa_tf.training.together._runner", None)
+    assert train_together(together) == ["because", "because"]
+    assert [one.step for one in together] == [0, 0]
+
+
+def test_one_that_fails_leaves_the_others_alone_and_is_told_of(data, tmp_path):
+    runs = [RunDirectory.create(tmp_path / str(seed), CONFIG.replace({"seed": seed}), {}) for seed in SEEDS]
+    together = [trainer(data, seed, run) for seed, run in zip(SEEDS, runs, strict=True)]
+    for one in together:
+        one.total_steps = 0
+    ended = []
+    with runs[0].locked():
+        first, second = train_together(together, lambda one, result: ended.append((one, result)))
+    assert "Another process is training" in str(first)
+    assert second == ""
+    assert ended == list(zip(together, (first, second), strict=True))
+
+
 def test_what_cannot_go_together_is_refused(data):
     with pytest.raises(ValueError, match="one configuration"):
         train_together([trainer(data, 3), trainer(data, 4, learning_rate=1e-3)])
