@@ -96,6 +96,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("fast", "fashion_mnist"): "63.5% once, in 27 minutes on one core; seeds differ by several points",
     ("thorough", "mnist"): "87.2% once, in 74 minutes on one core",
     ("thorough", "fashion_mnist"): "64.7% once, in 74 minutes on one core",
+    ("augmented", "mnist"): "98.0% on average of five seeds (sd 0.25), in about 35 minutes on one core",
     ("pretrained", "mnist"): "93.1% once, in 20 minutes on one core",
 }
 UNFELT = {"dataset", "data_dir", "seed", "eval_epochs", "eval_examples", "eval_samples", "checkpoint_minutes", "keep_checkpoints"}
