@@ -48,8 +48,7 @@ def steps(inputs: int, width: int, n_samples: int, xla: bool, n_models: int, bat
         model.set_preprocessing(1 / 255, 0.0)
         compile_for_training(model, config.train, EXAMPLES // BATCH)
     if batched:
-        run = batched_runner(models, x, batch_size=BATCH, seeds=range(n_models), xla=xla)
-        runs = [run]
+        runs = [batched_runner(models, x, batch_size=BATCH, seeds=range(n_models), xla=xla)]
     else:
         options = {"batch_size": BATCH, "pipeline": "memory", "total_steps": 10**6, "xla": xla}
         runs = [step_runner(model, x, seed=seed, **options) for seed, model in enumerate(models)]
@@ -72,15 +71,10 @@ def row(inputs: int, width: int, n_samples: int, xla: bool, n_models: int, round
     return [str(inputs), str(width), str(n_samples), "on" if xla else "off", str(n_models), *times, f"{ratio:.2f}", *memory]
 
 
-def numbers(text: str) -> list[int]:
-    """Parse "2,8"."""
-    return [int(part) for part in text.split(",")]
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--restarts", type=numbers, default=[2, 8])
+    parser.add_argument("--restarts", type=report.numbers, default=[2, 8])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=5, help="in a call")
     parser.add_argument("--xla", action="store_true", help="with XLA too, which takes minutes to compile")

@@ -1,4 +1,4 @@
-"""How benchmarks say what they found: the commit, Markdown tables, and the same as CSV beside them."""
+"""How benchmarks are asked and say what they found: lists of numbers, the commit, Markdown tables, and the same as CSV beside them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nvisa_tf.files import write_text
+
+
+def numbers(text: str) -> list[int]:
+    """Parse "5,15,50"."""
+    return [int(part) for part in text.split(",")]
 
 
 def commit() -> str:

@@ -134,17 +134,12 @@ def table(batch: int, m: int, dim: int, extra: bool, rounds: int, warm_up: int) 
     return rows
 
 
-def numbers(text: str) -> list[int]:
-    """Parse "5,15,50"."""
-    return [int(part) for part in text.split(",")]
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=numbers, default=[128, 1024])
-    parser.add_argument("--samples", type=numbers, default=[5, 15, 50])
-    parser.add_argument("--inputs", type=numbers, default=[784, 2048])
+    parser.add_argument("--batch", type=report.numbers, default=[128, 1024])
+    parser.add_argument("--samples", type=report.numbers, default=[5, 15, 50])
+    parser.add_argument("--inputs", type=report.numbers, default=[784, 2048])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--extra", action="store_true", help="every option and competitor, not the main ones alone")

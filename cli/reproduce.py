@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import functools
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
+from nvisa_tf.cli.process import end_on_signals
 from nvisa_tf.files import write_text
 from nvisa_tf.jobs import Job, Outcome, outcome, run_all
 from nvisa_tf.presets import PRESETS
@@ -102,7 +102,7 @@ def _table(flags: argparse.Namespace, out: Path, rows: dict[str, Row], common: d
     if flags.dry_run:
         return _list(jobs, before)
     _make(out)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs save a checkpoint and end
+    end_on_signals()  # the runs save a checkpoint and end
     failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
     outcomes = {job: outcome(job) for job in jobs}
     results = list(outcomes.items())

@@ -48,7 +48,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     if flags.batched and not possible:
         raise ValueError("--batched keeps the data on the device, and these are streamed; add --pipeline memory, or leave it out.")
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    batched = flags.batched if flags.batched is not None else possible and on_gpu and flags.jobs is None
+    batched = possible and not by_processes(flags, config) and (flags.batched or on_gpu)
     if batched:
         repeat_exactly()
     else:

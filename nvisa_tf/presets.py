@@ -7,21 +7,22 @@ from typing import Any
 from nvisa_tf.config import RunConfig, near
 from nvisa_tf.methods import METHODS
 
+FAST: dict[str, Any] = {
+    "epochs": 180,
+    "n_samples": 5,
+    "decoder_scale": "per_dimension",
+    "hold_scales": True,
+    "decoder_gradient": "resampled",
+    "anneal_mode": "geometric",
+    "eps_halving_epochs": 30.0,
+    "clip_norm": 100.0,
+    "lr_eps_power": 0.5,
+    "lr_floor": 1e-4,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
-    "fast": {
-        "epochs": 180,
-        "n_samples": 5,
-        "decoder_scale": "per_dimension",
-        "hold_scales": True,
-        "decoder_gradient": "resampled",
-        "anneal_mode": "geometric",
-        "eps_halving_epochs": 30.0,
-        "clip_norm": 100.0,
-        "lr_eps_power": 0.5,
-        "lr_floor": 1e-4,
-    },
-    "thorough": {},  # below, as augmented; here for their places in the list
+    "fast": FAST,
+    "thorough": {**FAST, "epochs": 540, "eps_halving_epochs": 90.0},
     "pretrained": {
         "init": "ae_tsne",
         "init_epochs": 25,
@@ -37,7 +38,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-4,
         "eval_epochs": 2.0,
     },
-    "augmented": {},
+    "augmented": {
+        **FAST,
+        "init": "ae_tsne",
+        "init_epochs": 100,
+        "augment": True,
+        "consistency": 100.0,
+        "epochs": 20,
+        "eps_start": 0.25,
+        "eps_halving_epochs": 4.0,
+        "learning_rate": 1e-4,
+        "lr_eps_power": 0.0,
+        "ema_momentum": 0.999,
+        "eval_epochs": 2.0,
+    },
     "quick": {
         "epochs": 600,
         "n_samples": 5,
@@ -53,21 +67,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_floor": 1e-4,
         "eval_epochs": 50.0,
     },
-}
-PRESETS["thorough"] = {**PRESETS["fast"], "epochs": 540, "eps_halving_epochs": 90.0}
-PRESETS["augmented"] = {
-    **PRESETS["fast"],
-    "init": "ae_tsne",
-    "init_epochs": 100,
-    "augment": True,
-    "consistency": 100.0,
-    "epochs": 20,
-    "eps_start": 0.25,
-    "eps_halving_epochs": 4.0,
-    "learning_rate": 1e-4,
-    "lr_eps_power": 0.0,
-    "ema_momentum": 0.999,
-    "eval_epochs": 2.0,
 }
 
 

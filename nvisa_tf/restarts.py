@@ -98,9 +98,12 @@ def run_batched(
         except OSError as error:
             result = error
         after = said_of(job, outcome(job))
-        failed += not after
+        if after:
+            tell(f"{after}. {result}" if result else after)
+            return
+        failed += 1
         why = result if isinstance(result, Exception) else f"stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} ({result})"
-        tell(f"{after}. {result}" if after and result else after or f"{job.folder.name}: {why}")
+        tell(f"{job.folder.name}: {why}")
 
     train_together(list(jobs_of_trainers), ended)
     return failed

@@ -170,6 +170,10 @@ def test_what_diverged_or_failed_is_left_out_and_said(cli, three, tmp_path):
     words = [*words, "--out", tmp_path / "out"]
     report = tmp_path / "out" / "seed6" / "report.json"
     report.write_text(json.dumps({"step": 5, "diverged_at_epoch": 5.0, "minutes": 0.1}))
+    code, out, _ = cli(*words)
+    assert code == 0
+    assert "Diverged and left out: seed 6." in out
+    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["restarts"] == 2
     # A run that cannot go on: its checkpoints are gone.
     (tmp_path / "out" / "seed5" / "report.json").unlink()
     for path in (tmp_path / "out" / "seed5" / "checkpoints").iterdir():
