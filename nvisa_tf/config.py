@@ -108,7 +108,7 @@ class ModelConfig:
 class TrainConfig:
     """The objective, the annealing, the optimizer and what happens how often."""
 
-    epochs: int = _option(1400, "passes over the training data", minimum=1)
+    epochs: int = _option(1400, "passes over the training data; 0, with init: the start alone", minimum=0)
     batch_size: int = _option(128, "examples a step", minimum=1)
     objective: str = _option("vimco", "the variational method", tuple(METHODS))
     n_samples: int = _option(15, "samples of (y, z) per example, M; of z for each y where the objective enumerates y", minimum=1)
@@ -144,6 +144,7 @@ class TrainConfig:
         ("random", "kmeans", "ae_gmm", "ae_tsne"),
     )
     init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
+    start_from: str = _option("", "a run of the same model whose trained weights to start from, with init random; empty: none")
     augment: bool = _option(False, "let q(y|x) learn to be the same for small shifts and rotations of an image; not in the paper")
     consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|shifted and rotated x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
@@ -170,6 +171,10 @@ class TrainConfig:
             raise ValueError(f"decoder_gradient is resampled, but {self.objective} takes its gradient through every sample; use all.")
         if self.forward_precision == "bfloat16" and self.decoder_gradient == "all":
             raise ValueError("forward_precision is bfloat16, which is for passes without gradient; set decoder_gradient to resampled.")
+        if self.start_from and self.init != "random":
+            raise ValueError(f"start_from names a run and init is {self.init}, so there are two starts; set init to random.")
+        if self.epochs == 0 and self.init == "random":
+            raise ValueError("epochs is 0 and init is random, so there is nothing to train; set epochs to 1 or more.")
         if self.ema_momentum >= 1:
             raise ValueError(f"ema_momentum is {self.ema_momentum}; it must be below 1.")
         if self.eps_start == 0:

@@ -26,14 +26,16 @@ from nvisa_tf.files import replacing
 from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer, compile_for_training
-from nvisa_tf.training.checkpoints import restore_weights
+from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_weights
+from nvisa_tf.training.warm_start import take_weights
 
 
 def build_model(config: RunConfig, splits: Splits) -> NVISA:
-    """A fresh model for the data, its preprocessing set.
+    """A fresh model for the data, its preprocessing set, with the weights of the run `start_from` if one is named.
 
     Raises:
-      ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1], or augmentation of what is no image.
+      ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1], augmentation of what is no image,
+        or a `start_from` that is no run or one of another model.
     """
     train = splits.train
     if config.train.augment and len(train.shape) < 2:
@@ -50,6 +52,8 @@ def build_model(config: RunConfig, splits: Splits) -> NVISA:
                 )
     model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
     model.set_preprocessing(scale, shift)
+    if source := config.train.start_from:
+        take_weights(model, load_run(source)[0], source)
     return model
 
 
@@ -62,7 +66,10 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     data = dataclasses.replace(
         config.data, dataset=source if source in LOADERS else str(Path(source).resolve()), data_dir=folder and str(Path(folder).resolve())
     )
-    config = dataclasses.replace(config, data=data)
+    other = config.train.start_from
+    config = dataclasses.replace(
+        config, data=data, train=dataclasses.replace(config.train, start_from=other and str(Path(other).resolve()))
+    )
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None}
     Trainer.check_size(model, train)
@@ -72,7 +79,10 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
 
 def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: Sequence[Monitor] = ()) -> Trainer:
     """A trainer that stands where the run's newest readable checkpoint was."""
-    trainer = _trainer(build_model(config, splits), config, splits, run, monitors)
+    fresh = config
+    if numbered_checkpoints(run.checkpoints):  # they hold all weights, and the run that this one started from may be gone
+        fresh = dataclasses.replace(config, train=dataclasses.replace(config.train, start_from=""))
+    trainer = _trainer(build_model(fresh, splits), config, splits, run, monitors)
     trainer.resume()
     if trainer.step < trainer.total_steps:
         # They would answer for the run as it was; until the new ones, the checkpoints answer.

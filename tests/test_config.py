@@ -43,6 +43,8 @@ def test_paper_preset_is_the_papers():
         (lambda: RunConfig().replace({"n_cluster": 3}), "did you mean n_clusters"),
         (lambda: RunConfig().replace({"epochs": 1.5}), "epochs is 1.5; it must be an int"),
         (lambda: RunConfig().replace({"epochs": True}), "must be an int"),
+        (lambda: RunConfig().replace({"epochs": 0}), "epochs is 0 and init is random, so there is nothing to train"),
+        (lambda: RunConfig().replace({"start_from": "runs/a", "init": "kmeans"}), "init is kmeans, so there are two starts"),
         (lambda: RunConfig().replace({"encoder_units": ["a"]}), "list of integers"),
         (lambda: options_from_toml("[train]\nn_clusters = 3"), r"belongs in \[model\]"),
         (lambda: options_from_toml("[trian]\nepochs = 3"), r"no table \[trian\]"),

@@ -69,7 +69,12 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
       seed: of the run.
       epochs: instead of the preset's; the times in which eps and the learning rate halve shrink or grow with it.
       common: options for every row, such as the data set.
+
+    Raises:
+      ValueError: `epochs` is below 1.
     """
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"epochs is {epochs}; the rows of a table need 1 or more.")
     options = preset(chosen_preset, row.options.get("objective", "vimco"))
     if epochs is not None:
         factor = epochs / options["epochs"]

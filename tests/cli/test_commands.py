@@ -229,7 +229,7 @@ def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
         ("run.json", '{"format": 2}', "knows formats up to 1; upgrade"),
         ("run.json", "{", "damaged"),
         ("run.json", "[]", "names no format"),
-        ("config.toml", "epochs = -1", "must be at least 1"),
+        ("config.toml", "epochs = -1", "must be at least 0"),
     ):
         copy = tmp_path / "copy"
         shutil.copytree(finished_run / "run", copy)

@@ -29,6 +29,8 @@ def test_every_row_is_a_valid_run_and_annealed_as_it_says(name, chosen_preset):
 def test_schedules_scale_with_the_epochs():
     config = run_config(ABLATION["vimco_annealed"], "paper", 0, 140, {})
     assert (config.train.epochs, config.train.eps_halving_epochs, config.train.lr_halving_epochs) == (140, 10, 30)
+    with pytest.raises(ValueError, match="epochs is 0; the rows of a table need 1 or more"):
+        run_config(ABLATION["vimco"], "fast", 0, 0, {})
     assert [run_config(ABLATION["vimco"], "fast", 0, n, {}).train.eval_epochs for n in (10, 60, 180)] == [1, 3, 5]
 
 

@@ -1,0 +1,41 @@
+"""A start from the weights of a model that was trained before, in place of random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nvisa_tf.model import NVISA
+
+FREE = {"l2", "hold_scales", "learn_prior_weights", "baseline_units"}  # options that change no weight's meaning
+
+
+def take_weights(model: NVISA, other: NVISA, source: str) -> None:
+    """Give `model` the networks, the prior and the input scaling of `other`; its step, eps and seed stay its own.
+
+    Args:
+      model: it is changed.
+      other: what it learns on from.
+      source: where `other` is from, for a person.
+
+    Raises:
+      ValueError: the two differ in an option that the weights depend on; nothing is changed.
+    """
+    for field in dataclasses.fields(model.config):
+        here, there = getattr(model.config, field.name), getattr(other.config, field.name)
+        if here != there and field.name not in FREE:
+            raise ValueError(f"start_from: {source} has {field.name} {_shown(there)} and this run {_shown(here)}; they must be the same.")
+    for mine, its in zip(_networks(model), _networks(other), strict=True):
+        mine.set_weights(its.get_weights())
+    for name in ("logits", "loc", "raw_scale"):  # by name, as their order depends on whether pi is learned
+        getattr(model.prior, name).assign(getattr(other.prior, name))
+    model.input_scale.assign(other.input_scale)
+    model.input_shift.assign(other.input_shift)
+
+
+def _networks(model: NVISA) -> list[Any]:
+    return [model.encoder, model.cluster_head, model.latent_head, model.decoder]
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,109 @@
+"""A start from another run's weights, and a run that is a start alone."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from nvisa_tf import NVISA, Dataset, RunConfig, load_run
+from nvisa_tf.data import Splits
+from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.training.warm_start import take_weights
+from nvisa_tf.workflows import finish_run, resume_run, start_run
+
+CONFIG = RunConfig().replace(
+    {
+        "encoder_units": (16,), "posterior_units": 16, "decoder_units": (16,), "n_clusters": 3, "latent_dim": 2, "n_samples": 5,
+        "epochs": 2, "batch_size": 50, "eval_epochs": 2.0, "eps_start": 0.25, "learning_rate": 1e-3, "steps_per_call": 2,
+        "eval_examples": 100, "init_epochs": 5,
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def splits(blobs):
+    data = Dataset("blobs", *blobs)
+    return Splits(data, data, "all")
+
+
+@pytest.fixture
+def source(splits, tmp_path):
+    """A run of an autoencoder's start and nothing after it."""
+    config = CONFIG.replace({"init": "kmeans", "epochs": 0, "seed": 4})
+    trainer = start_run(config, splits, str(tmp_path / "source"))
+    assert trainer.train() == ""
+    finish_run(trainer, config, splits)
+    return tmp_path / "source"
+
+
+def outputs(model, x):
+    """What every network gives: q(y|x), q(z|y, x), p(x|z), p(z|y)."""
+    h = model.encoder(model.preprocess(x))
+    q_z = model.q_z(h, np.zeros(len(x), np.int32))
+    p_x = model.p_x(q_z.mean())
+    return [model(x), q_z.mean(), p_x.mean(), *model.prior.parameters()]
+
+
+def test_a_run_of_no_epochs_is_the_start_and_goes_on_as_one_run(splits, source, tmp_path):
+    report = RunDirectory.open(source).report()
+    assert report["step"] == 0
+    assert report["accuracy"] == pytest.approx(report["init"]["start_accuracy"])
+    longer = RunDirectory.open(source).config().replace({"epochs": 2})
+    whole = start_run(longer, splits, str(tmp_path / "whole"))
+    later = resume_run(RunDirectory.open(source), longer, splits)
+    for trainer in (whole, later):
+        assert trainer.train() == ""
+    for a, b in zip(whole.model.weights, later.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_starts_from_anothers_weights_with_its_own_seed_and_schedule(splits, source, tmp_path):
+    other = load_run(source)[0]
+    config = CONFIG.replace({"start_from": str(source), "seed": 9, "learn_prior_weights": True, "scaling": "none"})
+    trainer = start_run(config, splits, str(tmp_path / "run"))
+    for a, b in zip(outputs(trainer.model, splits.test.x), outputs(other, splits.test.x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert (int(trainer.model.step), int(trainer.model.rng_seed), trainer.config.start_from) == (0, 9, str(source))
+    assert trainer.train() == ""
+    assert trainer.step == trainer.total_steps > 0
+
+
+def test_it_goes_on_when_the_other_run_is_gone_and_starts_the_same_when_it_never_began(splits, source, tmp_path, monkeypatch):
+    config = CONFIG.replace({"start_from": "source"})
+    monkeypatch.chdir(tmp_path)
+    start_run(config, splits, "begun")
+    monkeypatch.chdir("/")
+    run = RunDirectory.open(tmp_path / "begun")
+    assert run.config().train.start_from == str(source)
+    trainer = resume_run(run, run.config(), splits)  # it was killed before its first checkpoint
+    for a, b in zip(outputs(trainer.model, splits.test.x), outputs(load_run(source)[0], splits.test.x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert trainer.train() == ""
+    shutil.rmtree(source)
+    again = resume_run(run, run.config(), splits)
+    for a, b in zip(again.model.weights, trainer.model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent_dim": 3}, r"source has latent_dim 2 and this run 3; they must be the same"),
+        ({"encoder_units": (8, 8)}, r"has encoder_units 16 and this run 8,8"),
+        ({"start_from": "nowhere"}, r"nowhere is not a run directory"),
+    ],
+)
+def test_another_model_is_refused_and_nothing_written(splits, source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        start_run(CONFIG.replace({"start_from": str(source), **options}), splits, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refusal_changes_nothing(tiny_config):
+    model = NVISA(tiny_config, seed=0)
+    before = [v.numpy() for v in model.weights]
+    with pytest.raises(ValueError, match="likelihood bernoulli and this run gaussian"):
+        take_weights(model, NVISA(dataclasses.replace(tiny_config, likelihood="bernoulli"), seed=1), "there")
+    for a, b in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(a, b)
