@@ -6,7 +6,7 @@ Shapes: B examples, M samples, K clusters, D latent dimensions, d = input_dim va
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -15,50 +15,12 @@ from nvisa_tf.annealing import StdAnnealing
 from nvisa_tf.augmentation import draw_moves, moved_by
 from nvisa_tf.distributions import posterior_y
 from nvisa_tf.draws import gumbel_noise
-from nvisa_tf.methods import METHODS, Method
-from nvisa_tf.objectives import BASELINES, Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
+from nvisa_tf.objectives import Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
 from nvisa_tf.optimizer import FusedAdam, global_norm
 from nvisa_tf.particles import Evaluated, Particles, Proposal, StepNoise, row_chunks
+from nvisa_tf.steps import StepOptions, StepResult
 
 AUGMENTATION = 0xA06  # sets the seeds of changed images apart
-METRICS = ("loss", "bound", "log_p_x", "kl_y", "kl_z", "l2", "consistency", "grad_norm", "ess", "entropy_y", "entropy_usage")
-
-
-class RunningMean(keras.metrics.Mean):
-    """The mean since the last reset; NaN, not 0, where every step since was skipped."""
-
-    def result(self) -> tf.Tensor:
-        """The mean, a scalar."""
-        return tf.math.divide(self.total, self.count)
-
-
-class StepOptions(NamedTuple):
-    """What `compile` was given beside the optimizer."""
-
-    objective: str
-    n_samples: int
-    baseline: str
-    decoder_gradient: str
-    forward_precision: str
-    max_rows: int
-    annealing_x: StdAnnealing
-    annealing_z: StdAnnealing
-    consistency: float
-
-    @property
-    def method(self) -> Method:
-        """What is known of the objective beforehand."""
-        return METHODS[self.objective]
-
-
-class StepResult(NamedTuple):
-    """The loss's gradient by trainable variable (the loss is minus the objective), the estimate, and what it came from."""
-
-    gradients: list[tf.Tensor]
-    estimate: Estimate
-    log_probs: LogProbs
-    q_y: Any
-    consistency: tf.Tensor
 
 
 class TrainingMixin:
@@ -97,9 +59,9 @@ class TrainingMixin:
           forward_precision: "float32", or "bfloat16" for the matrix products of the decoder's passes that
             only go forward, which are there with decoder_gradient "resampled". All else is float32.
           max_rows: decoder rows (samples times examples) computed at once. Beyond it the samples go
-            in chunks of at least one (where y is enumerated, one cluster's), the decoder forward twice
-            and backward once: memory no longer grows with their number, and the result is the same
-            to rounding, but that hold_scales looks at each chunk's gradient.
+            in chunks of at least one (where y is enumerated, one cluster's), the decoder forward twice (once where
+            resampled): memory no longer grows with their number, and the result is the same to rounding, but
+            that hold_scales looks at each chunk's gradient.
           annealing_x, annealing_z: schedules of eps_x and eps_z; None keeps them at 1e-4.
           consistency: weight of KL(q(y|x) || q(y|x')) in nats, where x' is the image x a little shifted and rotated (`augment`)
             and q(y|x) is held: added to the loss and reported apart from the bound. 0: none.
@@ -111,30 +73,8 @@ class TrainingMixin:
             another, too few samples, max_rows < 1, an unknown baseline, nvil without ModelConfig.baseline_units, or
             consistency for what is no image.
         """
-        self._estimator = estimator(objective)
-        method = METHODS[objective]
-        if n_samples < method.min_samples:
-            raise ValueError(f"n_samples is {n_samples}; {objective} needs at least {method.min_samples}.")
-        if decoder_gradient not in ("all", "resampled"):
-            raise ValueError(f"decoder_gradient is {decoder_gradient!r}; it must be all or resampled.")
-        if decoder_gradient == "resampled" and method.reparameterizes_z:
-            raise ValueError(f"{objective} takes its gradient through z of every sample; use decoder_gradient all.")
-        if forward_precision not in ("float32", "bfloat16"):
-            raise ValueError(f"forward_precision is {forward_precision!r}; it must be float32 or bfloat16.")
-        if forward_precision == "bfloat16" and decoder_gradient == "all":
-            raise ValueError("forward_precision bfloat16 is for passes that only go forward; use decoder_gradient resampled.")
-        if baseline not in BASELINES:
-            raise ValueError(f"baseline is {baseline!r}; it must be {' or '.join(BASELINES)}.")
-        if max_rows < 1:
-            raise ValueError(f"max_rows is {max_rows}; it must be at least 1.")
-        if objective == "nvil" and self.control_network is None:
-            raise ValueError("nvil needs a baseline network; set ModelConfig.baseline_units, such as (100,).")
-        if consistency < 0 or (consistency and len(self.config.input_shape) < 2):
-            raise ValueError(
-                f"consistency is {consistency} for inputs {list(self.config.input_shape)}; it is at least 0, and for images only."
-            )
         still = StdAnnealing.constant(1e-4)
-        self._step_options = StepOptions(
+        options = StepOptions(
             objective,
             n_samples,
             baseline,
@@ -145,6 +85,9 @@ class TrainingMixin:
             annealing_z or still,
             consistency,
         )
+        options.check(self.config)
+        self._step_options = options
+        self._estimator = estimator(objective)
         optimizer = FusedAdam() if optimizer == "adam" else optimizer
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)  # type: ignore[misc]
         # Variables that are made inside tf.cond would not live; so the optimizer's are made here.
@@ -280,19 +223,27 @@ class TrainingMixin:
                 with tf.GradientTape() as inner:
                     inner.watch(_values(variables))
                     h = self.encoder(x)
-                    values = self._evaluate(x, h, self.q_y(h), part, inner).log_probs
+                    values = self._evaluate(x, h, self.q_y(h), part, inner, again=True).log_probs
                 return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))
 
             gradients = chunks.total(pull_back, upstream, gradients)
         return StepResult(gradients, estimate, log_probs, q_y, consistency)
 
-    def _evaluate(self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None) -> Evaluated:
-        """A proposal's samples and log-probabilities; what the objective needs of these is recorded on `tape`."""
+    def _evaluate(
+        self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None, again: bool = False
+    ) -> Evaluated:
+        """A proposal's samples and log-probabilities; what the objective needs of these is recorded on `tape`.
+
+        `again`: for the sake of the tape alone; a log p(x|z) that it does not need stays 0, as the decoder is what costs.
+        """
         options = self._step_options
         draw: Particles = self.particles(h, q_y, proposal, options.method.reparameterizes_z)
         resampled = options.decoder_gradient == "resampled"
-        with tape.stop_recording() if tape is not None and resampled else contextlib.nullcontext():
-            log_p_x = self.log_p_x(x, draw.z, options.forward_precision)
+        if again and resampled:
+            log_p_x = tf.zeros_like(draw.log_p_z)
+        else:
+            with tape.stop_recording() if tape is not None and resampled else contextlib.nullcontext():
+                log_p_x = self.log_p_x(x, draw.z, options.forward_precision)
         return Evaluated(LogProbs(draw.log_p_y, draw.log_p_z, log_p_x, draw.log_q_y, draw.log_q_z), draw.z)
 
     def _estimate(self, log_probs: LogProbs, x: tf.Tensor) -> Estimate:

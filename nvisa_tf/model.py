@@ -16,10 +16,11 @@ from nvisa_tf import distributions as dist
 from nvisa_tf.config import ModelConfig
 from nvisa_tf.draws import gumbel_noise, pick
 from nvisa_tf.inference import ClusteringMixin
-from nvisa_tf.learning import METRICS, RunningMean, TrainingMixin
+from nvisa_tf.learning import TrainingMixin
 from nvisa_tf.networks import Decoder, LatentHead, LayerFactory, MixturePrior
 from nvisa_tf.objectives import LogProbs
 from nvisa_tf.particles import Evaluated, Noise, Particles, Proposal, row_chunks
+from nvisa_tf.steps import METRICS, RunningMean
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")

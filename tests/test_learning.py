@@ -63,6 +63,22 @@ def test_chunks_change_nothing_but_rounding(config, name, decoder_gradient, grap
             np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5 * (1 + np.abs(a).max()))
 
 
+@pytest.mark.parametrize(("decoder_gradient", "rows"), [("resampled", 70 + 10), ("all", 2 * 70)])
+def test_the_decoder_runs_no_more_rows_in_chunks_than_it_must(config, monkeypatch, decoder_gradient, rows):
+    model, seen = shaken(config), []
+    model.compile(n_samples=7, decoder_gradient=decoder_gradient, max_rows=20)
+    decoder = model.log_p_x
+
+    def counted(x, z, *rest):
+        seen.append(int(tf.size(z)) // config.latent_dim)
+        return decoder(x, z, *rest)
+
+    monkeypatch.setattr(model, "log_p_x", counted)
+    model.loss_gradient(tf.constant(RNG.normal(size=(10, 6)), tf.float32), tf.constant([3, 4]))
+    assert sum(seen) == rows
+    assert max(seen) <= 20
+
+
 @pytest.mark.parametrize("max_rows", [10_000, 20])
 @pytest.mark.parametrize("decoder_gradient", ["all", "resampled"])
 @pytest.mark.parametrize(("spread", "moves"), [(0.01, False), (3.0, True)])

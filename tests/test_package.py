@@ -14,7 +14,7 @@ ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
     {"methods", "files", "draws", "augmentation", "mixtures"}, {"config"}, {"presets"},
     {"data", "annealing", "objectives", "run_directory"},
-    {"networks", "distributions", "particles", "optimizer"},
+    {"networks", "distributions", "particles", "optimizer", "steps"},
     {"inference", "learning"}, {"model"},
     {"jobs"},
     {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts"},

@@ -20,10 +20,10 @@ from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
-from nvisa_tf.learning import METRICS
 from nvisa_tf.model import NVISA
 from nvisa_tf.optimizer import FusedAdam
 from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.steps import METRICS
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
 from nvisa_tf.training.initialization import Course, initialize
