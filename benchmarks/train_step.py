@@ -150,7 +150,7 @@ def main() -> None:
         f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
         f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}; units 500-500, z 10, K 10; "
         f"medians of {flags.rounds} steps. Ours computes at most 16,384 decoder rows (M times batch) at once; more go in "
-        "chunks, forward twice."
+        "chunks, forward twice where the decoder's gradient is from all."
     )
     rows: list[list[str]] = []
     for dim in flags.inputs:

@@ -78,12 +78,17 @@ def test_held_scales_find_their_way_back_when_eps_falls():
 
     def final_sigma(hold):
         raw, optimizer = tf.Variable([0.0]), keras.optimizers.Adam(0.02)
-        for step in range(1000):
-            eps = tf.constant(1.0 if step < 900 else 0.01)
+        optimizer.build([raw])
+
+        @tf.function
+        def step(eps):
             with tf.GradientTape() as tape:
                 value = dist.hold_negligible(raw, eps) if hold else tf.identity(raw)
                 loss = -tf.reduce_mean(dist.gaussian_x(tf.zeros([1]), value, eps).log_prob(x))
             optimizer.apply([tape.gradient(loss, raw)], [raw])
+
+        for number in range(1000):
+            step(tf.constant(1.0 if number < 900 else 0.01))
         return float(tf.nn.softplus(raw)[0]) + 0.01
 
     assert final_sigma(True) == pytest.approx(0.2, rel=0.05)

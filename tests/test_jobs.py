@@ -72,5 +72,5 @@ def test_a_folder_left_by_a_kill_before_run_json_does_not_block_its_row(tmp_path
     for name in ("checkpoints", "tensorboard", "plots"):
         (one.folder / name).mkdir(parents=True)
     (one.folder / "config.toml").write_text("")
-    assert run_all([one], 1, lambda text: None) == 0
-    assert outcome(one).status == "done"
+    assert outcome(one).status == "missing"
+    assert RunDirectory.create(one.folder, one.config, {}).config() == one.config

@@ -118,7 +118,7 @@ def test_batched_restarts_are_runs_like_others_and_go_on_after_a_stop(cli, files
 
 def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--jobs", "2")
+    code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--batched")
     assert code == 0, err
     (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("bare-restarts-")
