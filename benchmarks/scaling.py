@@ -84,7 +84,7 @@ def main() -> None:
         f"commit {report.commit()}, {report.cores()}. "
         f"The rest as in {BASE}, z 10, one sigma a pixel, decoder gradient resampled; "
         f"medians of {flags.rounds} times {STEPS} steps. More than 16,384 decoder rows (n_samples times batch) go in "
-        "chunks, forward twice. Peak memory without mapped files."
+        "chunks. Peak memory without mapped files."
     )
 
     def add(factor: str, values: list[Any], makers: list) -> None:
