@@ -140,8 +140,8 @@ class TrainConfig:
     init: str = _option(
         "random",
         "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
-        "t-SNE map (ae_tsne; not in the paper); with eps_start 0.25 or so",
-        ("random", "kmeans", "ae_gmm", "ae_tsne"),
+        "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper); with eps_start 0.25 or so",
+        ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap"),
     )
     init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
     start_from: str = _option("", "a run of the same model whose trained weights to start from, with init random; empty: none")

@@ -23,6 +23,7 @@ from nvisa_tf.evaluation import (
 )
 from nvisa_tf.evaluation.pictures import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
 from nvisa_tf.files import replacing
+from nvisa_tf.mixtures import check_installed
 from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer, compile_for_training
@@ -35,9 +36,10 @@ def build_model(config: RunConfig, splits: Splits) -> NVISA:
 
     Raises:
       ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1], augmentation of what is no image,
-        or a `start_from` that is no run or one of another model.
+        a `start_from` that is no run or one of another model, or an `init` that needs what is not installed.
     """
     train = splits.train
+    check_installed(config.train.init)
     if config.train.augment and len(train.shape) < 2:
         raise ValueError(
             "Augmentation shifts and rotates images, and these examples are vectors; set augment to false or use another preset."

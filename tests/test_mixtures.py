@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -45,13 +47,14 @@ def test_kmeans_has_the_means_and_variances_of_its_own_clusters():
     assert sorted(ordered(mixture.means, means)) == [0, 1, 2]
 
 
-def test_a_map_finds_clusters_that_are_no_gaussians(monkeypatch):
+@pytest.mark.parametrize("method", ["ae_tsne", "ae_umap"])
+def test_a_map_finds_clusters_that_are_no_gaussians(monkeypatch, method):
     """Two arcs around each other and a lump; those that are not in the map go with their neighbours."""
     moons, y = make_moons(300, noise=0.05, random_state=0)
     codes = np.concatenate([moons, RNG.normal([4.0, 0.0], 0.1, (150, 2))])
     y = np.concatenate([y, np.full(150, 2)])
     monkeypatch.setattr(mixtures, "MAPPED", 400)
-    mixture = fit_mixture(codes, 3, "ae_tsne", seed=0)
+    mixture = fit_mixture(codes, 3, method, seed=0)
     assert clustering_accuracy(y, mixture.responsibilities.argmax(1)) > 0.97
     assert clustering_accuracy(y, fit_mixture(codes, 3, "kmeans", seed=0).responsibilities.argmax(1)) < 0.9
     np.testing.assert_allclose(mixture.responsibilities.sum(1), 1, rtol=1e-6)
@@ -61,11 +64,19 @@ def test_a_map_finds_clusters_that_are_no_gaussians(monkeypatch):
     np.testing.assert_allclose(mixture.variances[k], np.average((codes - mixture.means[k]) ** 2, axis=0, weights=weight), rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["kmeans", "ae_gmm", "ae_tsne"])
+@pytest.mark.parametrize("method", ["kmeans", "ae_gmm", "ae_tsne", "ae_umap"])
 def test_the_same_seed_gives_the_same_mixture(method):
     codes = RNG.normal(size=(200, 2))
     first, same = (fit_mixture(codes, 5, method, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.responsibilities, same.responsibilities)
+
+
+def test_umap_maps_few_codes_too_and_is_asked_for_where_it_is_missing(monkeypatch):
+    codes = RNG.normal(size=(12, 3))
+    assert fit_mixture(codes, 2, "ae_umap", seed=0).responsibilities.shape == (12, 2)
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ValueError, match="umap-learn; install it"):
+        fit_mixture(codes, 2, "ae_umap", seed=0)
 
 
 def test_rows_are_spread_and_whole():
