@@ -1,6 +1,7 @@
 """The start from an autoencoder: each part against NumPy or SciPy, the whole through the trainer."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from nvisa_tf.training.initialization import (
     rescale,
     start_scale,
 )
-from nvisa_tf.workflows import finish_run
+from nvisa_tf.workflows import finish_run, start_run
 
 RNG = np.random.default_rng(0)
 CONFIG = TrainConfig(
@@ -181,3 +182,10 @@ def test_labels_and_anything_but_the_seed_change_nothing(tiny_config, data):
     other, report = initialized(tiny_config, dataclasses.replace(data, y=None), seed=1)
     assert "accuracy" not in report
     assert not np.array_equal(model.prior.loc.numpy(), other.prior.loc.numpy())
+
+
+def test_a_start_that_lacks_its_package_is_refused_before_anything_is_written(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ValueError, match="umap-learn; install it"):
+        start_run(RunConfig().replace({"init": "ae_umap", "n_clusters": 3}), Splits(data, data, "blobs"), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
