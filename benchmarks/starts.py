@@ -1,4 +1,4 @@
-"""What an autoencoder's codes give without NVISA: k-means, Gaussian mixtures and t-SNE maps on them, by seed, with likelihoods.
+"""What an autoencoder's codes give without NVISA: k-means, Gaussian mixtures, t-SNE and UMAP maps on them, by seed, with likelihoods.
 
     python benchmarks/starts.py --dataset mnist --init-epochs 25 --output starts.json
 
@@ -30,12 +30,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--augment", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--methods", default="kmeans,ae_gmm,ae_tsne")
+    parser.add_argument("--methods", default="kmeans,ae_gmm,ae_tsne,ae_umap")
     parser.add_argument("--repeats", type=int, default=3, help="fits of each method, by seed")
     parser.add_argument("--fits", type=int, default=mixtures.FITS, help="starts of a fit, of which the best is kept")
+    parser.add_argument("--umap-neighbours", type=int, default=mixtures.UMAP_NEIGHBOURS)
+    parser.add_argument("--umap-dimensions", type=int, default=mixtures.UMAP_DIMENSIONS)
     parser.add_argument("--output", default="")
     flags = parser.parse_args()
-    mixtures.FITS = flags.fits
+    mixtures.FITS, mixtures.UMAP_NEIGHBOURS, mixtures.UMAP_DIMENSIONS = flags.fits, flags.umap_neighbours, flags.umap_dimensions
     splits = load_dataset(flags.dataset)
     model = NVISA(ModelConfig(input_shape=splits.train.shape, latent_dim=flags.latent_dim, decoder_scale="per_dimension"), seed=flags.seed)
     model.set_preprocessing(*input_scaling(splits.train))
