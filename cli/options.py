@@ -9,6 +9,7 @@ from typing import Any
 
 from nvisa_tf.config import OPTION_TYPES, SECTIONS, RunConfig, options_from_toml
 from nvisa_tf.presets import PRESETS, preset
+from nvisa_tf.run_directory import RunDirectory
 
 TITLES = {"data": "data", "model": "model", "train": "training"}
 
@@ -32,9 +33,12 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def config_from_flags(flags: argparse.Namespace, chosen_preset: str) -> RunConfig:
-    """The configuration: the preset, then --config's file, then the flags, the later winning."""
+    """The configuration: the preset, then the model of --start-from, then --config's file, then the flags, the later winning."""
     chosen = {**file_options(flags.config), **given_options(flags)}
-    return RunConfig().replace({**preset(chosen_preset, chosen.get("objective", "vimco")), **chosen})
+    options = preset(chosen_preset, chosen.get("objective", "vimco"))
+    if source := chosen.get("start_from"):
+        options.update(dataclasses.asdict(RunDirectory.open(source).config().model), init="random")
+    return RunConfig().replace({**options, **chosen})
 
 
 def file_options(path: str | None) -> dict[str, Any]:

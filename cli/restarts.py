@@ -56,7 +56,8 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     tf.get_logger().setLevel("ERROR")  # it warns of a program for each model, which is what is wanted
     out = Path(flags.out) if flags.out else free_name(config, "-restarts")
     jobs = restarts.jobs_of(config, flags.restarts, out)
-    Trainer.check_size(workflows.build_model(config, splits), splits.train)  # what every run would refuse is refused once
+    new = any(outcome(job).status == "missing" for job in jobs)
+    Trainer.check_size(workflows.build_model(config, splits, start=new), splits.train)  # what every run would refuse is refused once
     _prepare(out, jobs)
     again = f"with --out {shlex.quote(str(out))} the same command goes on"
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)

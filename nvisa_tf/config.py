@@ -144,7 +144,9 @@ class TrainConfig:
         ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap"),
     )
     init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
-    start_from: str = _option("", "a run of the same model whose trained weights to start from, with init random; empty: none")
+    start_from: str = _option(
+        "", "a run whose model, trained weights and input scaling to start from, with eps_start 0.25 or so; empty: none"
+    )
     augment: bool = _option(False, "let q(y|x) learn to be the same for small shifts and rotations of an image; not in the paper")
     consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|shifted and rotated x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)

@@ -61,7 +61,7 @@ def outcome(job: Job) -> Outcome:
     report = run.report()
     if "diverged_at_epoch" in report:
         return Outcome("diverged", report["diverged_at_epoch"], minutes=report.get("minutes"))
-    if report.get("epoch", 0) < job.config.train.epochs:
+    if report.get("epoch", -1) < job.config.train.epochs:
         rows = run.metrics()
         return Outcome("started", float(rows[-1]["epoch"]) if rows else 0.0)
     return Outcome("done", *(report.get(name) for name in ("epoch", "accuracy", "nmi", "ari", "bound", "minutes")))
@@ -72,9 +72,10 @@ def _check_same(run: RunDirectory, job: Job) -> None:
 
     def comparable(config: RunConfig) -> tuple[object, ...]:
         source = config.data.dataset if config.data.dataset in DATASETS else str(Path(config.data.dataset).resolve())
+        other = config.train.start_from
         return (
             dataclasses.replace(config.model, input_shape=()),
-            dataclasses.replace(config.train, checkpoint_minutes=0.0),
+            dataclasses.replace(config.train, checkpoint_minutes=0.0, start_from=other and str(Path(other).resolve())),
             dataclasses.replace(config.data, dataset=source, data_dir=""),
         )
 

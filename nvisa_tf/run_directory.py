@@ -32,7 +32,7 @@ from nvisa_tf.config import RunConfig, options_from_toml
 from nvisa_tf.files import write_text
 
 FORMAT = 1
-PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn")
+PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn", "umap-learn")
 
 
 class RunDirectory:

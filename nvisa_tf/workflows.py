@@ -31,31 +31,37 @@ from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_weights
 from nvisa_tf.training.warm_start import take_weights
 
 
-def build_model(config: RunConfig, splits: Splits) -> NVISA:
-    """A fresh model for the data, its preprocessing set, with the weights of the run `start_from` if one is named.
+def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
+    """A fresh model for the data, its preprocessing set.
+
+    Args:
+      config: of the run.
+      splits: its data.
+      start: with the weights and the input scaling of the run `start_from`, if one is named; False: where a checkpoint brings all of it.
 
     Raises:
       ValueError: a Bernoulli likelihood on data that the scaling does not bring into [0, 1], augmentation of what is no image,
         a `start_from` that is no run or one of another model, or an `init` that needs what is not installed.
     """
     train = splits.train
-    check_installed(config.train.init)
     if config.train.augment and len(train.shape) < 2:
         raise ValueError(
             "Augmentation shifts and rotates images, and these examples are vectors; set augment to false or use another preset."
         )
-    scale, shift = input_scaling(train, config.data.scaling)
+    if start:
+        check_installed(config.train.init)
+    model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
+    model.set_preprocessing(*input_scaling(train, config.data.scaling))
+    if start and (source := config.train.start_from):
+        take_weights(model, load_run(source)[0], source)
     if config.model.likelihood == "bernoulli":
+        scale, shift = model.input_scale.numpy(), model.input_shift.numpy()
         for _, part in train.chunks():
             values = part.reshape(len(part), -1) * scale + shift
             if values.min() < -1e-6 or values.max() > 1 + 1e-6:
                 raise ValueError(
                     f"A Bernoulli likelihood needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax."
                 )
-    model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)
-    model.set_preprocessing(scale, shift)
-    if source := config.train.start_from:
-        take_weights(model, load_run(source)[0], source)
     return model
 
 
@@ -81,10 +87,9 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
 
 def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: Sequence[Monitor] = ()) -> Trainer:
     """A trainer that stands where the run's newest readable checkpoint was."""
-    fresh = config
-    if numbered_checkpoints(run.checkpoints):  # they hold all weights, and the run that this one started from may be gone
-        fresh = dataclasses.replace(config, train=dataclasses.replace(config.train, start_from=""))
-    trainer = _trainer(build_model(fresh, splits), config, splits, run, monitors)
+    # Checkpoints hold all weights, and the run that this one started from may be gone.
+    model = build_model(config, splits, start=not numbered_checkpoints(run.checkpoints))
+    trainer = _trainer(model, config, splits, run, monitors)
     trainer.resume()
     if trainer.step < trainer.total_steps:
         # They would answer for the run as it was; until the new ones, the checkpoints answer.

@@ -74,3 +74,19 @@ def test_a_folder_left_by_a_kill_before_run_json_does_not_block_its_row(tmp_path
     (one.folder / "config.toml").write_text("")
     assert outcome(one).status == "missing"
     assert RunDirectory.create(one.folder, one.config, {}).config() == one.config
+
+
+def test_a_start_alone_is_not_done_before_it_is(tmp_path, blobs_file):
+    one = job(tmp_path, file=blobs_file, init="kmeans", epochs=0)
+    RunDirectory.create(one.folder, one.config, {})
+    assert outcome(one).status == "started"
+
+
+def test_a_run_that_another_started_from_is_the_same_by_any_path(tmp_path, blobs_file, monkeypatch):
+    (tmp_path / "source").mkdir()
+    monkeypatch.chdir(tmp_path)
+    one = job(tmp_path, file=blobs_file, start_from="source")
+    RunDirectory.create(one.folder, one.config.replace({"start_from": str(tmp_path / "source")}), {})
+    assert outcome(one).status == "started"
+    with pytest.raises(ValueError, match="other options"):
+        outcome(dataclasses.replace(one, config=one.config.replace({"start_from": "elsewhere"})))

@@ -14,7 +14,7 @@ STEPS = 4
 
 def minutes_of_training(config: RunConfig, splits: Splits) -> float:
     """Minutes of training steps, evaluations apart: `STEPS` steps after one that compiles, times their number."""
-    trainer = Trainer(build_model(config, splits), config.train, splits.train, splits.test)
+    trainer = Trainer(build_model(config, splits, start=False), config.train, splits.train, splits.test)
     trainer.run_steps(1)
     started = time.monotonic()
     trainer.run_steps(STEPS)

@@ -219,8 +219,10 @@ class Trainer:
         """
         config, started, minutes_before = self.config, time.monotonic(), self.minutes
         eval_steps = max(1, round(config.eval_epochs * self.steps_per_epoch))
-        if not self.initialized and not self._initialize():
-            return
+        if not self.initialized:
+            if not self._initialize():
+                return
+            self._minutes.assign(minutes_before + (time.monotonic() - started) / 60)
         saved_at, last_save, step = -1, started, self.step
         if self._checkpoints and step == 0:  # so that there is something to resume from the first moment on
             self._checkpoints.save(step)

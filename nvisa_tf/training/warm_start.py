@@ -27,8 +27,10 @@ def take_weights(model: NVISA, other: NVISA, source: str) -> None:
             raise ValueError(f"start_from: {source} has {field.name} {_shown(there)} and this run {_shown(here)}; they must be the same.")
     for mine, its in zip(_networks(model), _networks(other), strict=True):
         mine.set_weights(its.get_weights())
-    for name in ("logits", "loc", "raw_scale"):  # by name, as their order depends on whether pi is learned
-        getattr(model.prior, name).assign(getattr(other.prior, name))
+    model.prior.loc.assign(other.prior.loc)
+    model.prior.raw_scale.assign(other.prior.raw_scale)
+    if model.prior.logits.trainable:  # else pi stays uniform
+        model.prior.logits.assign(other.prior.logits)
     model.input_scale.assign(other.input_scale)
     model.input_shift.assign(other.input_shift)
 

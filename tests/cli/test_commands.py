@@ -140,6 +140,25 @@ def test_info(finished_run, cli):
         assert words in out
 
 
+def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path):
+    words = ["train", "--dataset", finished_run / "blobs.npz", "--n-clusters", 3, *TINY]
+    code, out, err = cli(*words, "--init", "kmeans", "--init-epochs", 3, "--epochs", 0, "--out", tmp_path / "start")
+    assert code == 0, err
+    assert "It started from kmeans" in out
+    code, out, _ = cli("info", tmp_path / "start")
+    assert code == 0
+    assert "the start alone, after" in out
+    assert "held out" in out
+    assert "accuracy" in out
+    words = ["train", "--dataset", finished_run / "blobs.npz", "--start-from", tmp_path / "start", "--preset", "pretrained", "--epochs", 1]
+    code, out, err = cli(*words, "--restarts", 2, "--batched", "--eval-examples", 50, "--out", tmp_path / "restarts")
+    assert code == 0, err
+    shutil.rmtree(tmp_path / "start")
+    code, out, err = cli(*words[:3], "--out", tmp_path / "other", "--start-from", tmp_path / "start")
+    assert code == 2
+    assert "is not a run directory" in err
+
+
 def test_a_run_without_its_model_file_answers_from_the_checkpoint(finished_run, cli, tmp_path):
     shutil.copytree(finished_run / "run", tmp_path / "copy")
     x = np.load(finished_run / "blobs.npz")["x"]

@@ -3,8 +3,10 @@ import argparse
 import pytest
 
 from nvisa_tf.cli.options import add_config_flags, config_from_flags
+from nvisa_tf.config import RunConfig
 from nvisa_tf.methods import METHODS
 from nvisa_tf.presets import PRESETS
+from nvisa_tf.run_directory import RunDirectory
 
 
 def parsed(*words):
@@ -32,3 +34,15 @@ def test_the_objective_may_come_from_the_file_and_flags_win(tmp_path):
 def test_what_was_asked_for_is_refused_where_it_cannot_be():
     with pytest.raises(ValueError, match="use all"):
         config_from_flags(parsed("--objective", "iwae", "--decoder-gradient", "resampled"), "fast")
+
+
+def test_a_run_that_is_started_from_gives_the_model_and_flags_win(tmp_path):
+    source = RunConfig().replace({"n_clusters": 7, "encoder_units": (8, 9), "input_shape": (6,), "learning_rate": 0.5})
+    RunDirectory.create(tmp_path / "run", source, {})
+    config = config_from_flags(parsed("--start-from", str(tmp_path / "run"), "--l2", "0.1"), "augmented")
+    assert (config.model.n_clusters, config.model.encoder_units, config.model.decoder_scale, config.model.l2) == (7, (8, 9), "network", 0.1)
+    assert (config.train.init, config.train.learning_rate) == ("random", PRESETS["augmented"]["learning_rate"])
+    with pytest.raises(ValueError, match="two starts"):
+        config_from_flags(parsed("--start-from", str(tmp_path / "run"), "--init", "kmeans"), "fast")
+    with pytest.raises(ValueError, match="not a run directory"):
+        config_from_flags(parsed("--start-from", str(tmp_path)), "fast")

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nvisa_tf import NVISA, Dataset, RunConfig, load_run
 from nvisa_tf.data import Splits
@@ -38,16 +39,24 @@ def source(splits, tmp_path):
 
 
 def outputs(model, x):
-    """What every network gives: q(y|x), q(z|y, x), p(x|z), p(z|y)."""
+    """What every network gives: q(y|x), q(z|y, x) for every y, p(x|z), p(z|y)."""
     h = model.encoder(model.preprocess(x))
-    q_z = model.q_z(h, np.zeros(len(x), np.int32))
-    p_x = model.p_x(q_z.mean())
-    return [model(x), q_z.mean(), p_x.mean(), *model.prior.parameters()]
+    found = [model(x), *model.prior.parameters()[1:]]
+    for y in range(3):
+        loc, raw_scale = model.latent_head(h, tf.one_hot(np.full(len(x), y), 3))
+        found += [loc, raw_scale, *model.decoder(loc)]
+    return found
+
+
+def assert_same_outputs(model, other, x):
+    for a, b in zip(outputs(model, x), outputs(other, x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_of_no_epochs_is_the_start_and_goes_on_as_one_run(splits, source, tmp_path):
     report = RunDirectory.open(source).report()
     assert report["step"] == 0
+    assert report["minutes"] > 0
     assert report["accuracy"] == pytest.approx(report["init"]["start_accuracy"])
     longer = RunDirectory.open(source).config().replace({"epochs": 2})
     whole = start_run(longer, splits, str(tmp_path / "whole"))
@@ -58,15 +67,36 @@ def test_a_run_of_no_epochs_is_the_start_and_goes_on_as_one_run(splits, source, 
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_run_starts_from_anothers_weights_with_its_own_seed_and_schedule(splits, source, tmp_path):
+@pytest.mark.parametrize("kept", ["model.keras", "checkpoint"])
+def test_a_run_starts_from_anothers_averaged_weights_with_its_own_seed_and_schedule(splits, tmp_path, kept):
+    source = tmp_path / "source"
+    config = CONFIG.replace({"seed": 4, "ema_momentum": 0.8, "learn_prior_weights": True, "learning_rate": 1e-2})
+    trained = start_run(config, splits, str(source))
+    assert trained.train() == ""
+    finish_run(trained, config, splits)
+    if kept == "checkpoint":
+        (source / "model.keras").unlink()
     other = load_run(source)[0]
-    config = CONFIG.replace({"start_from": str(source), "seed": 9, "learn_prior_weights": True, "scaling": "none"})
+    assert int(other.step) > 0
+    config = CONFIG.replace({"start_from": str(source), "seed": 9, "eps_start": 0.5, "scaling": "none", "epochs": 1})
     trainer = start_run(config, splits, str(tmp_path / "run"))
-    for a, b in zip(outputs(trainer.model, splits.test.x), outputs(other, splits.test.x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert (int(trainer.model.step), int(trainer.model.rng_seed), trainer.config.start_from) == (0, 9, str(source))
+    assert_same_outputs(trainer.model, other, splits.test.x)
+    assert np.ptp(other.prior.logits) > 0
+    assert np.ptp(trainer.model.prior.logits) == 0  # this run's pi is uniform
+    assert (int(trainer.model.step), int(trainer.model.rng_seed)) == (0, 9)
     assert trainer.train() == ""
     assert trainer.step == trainer.total_steps > 0
+    assert float(trainer.model.eps_x) == 0.5  # in its first hundred epochs
+
+
+def test_the_input_scaling_that_counts_is_the_one_taken_over(splits, source, tmp_path):
+    options = {"likelihood": "bernoulli", "start_from": ""}
+    unit = Dataset("unit", (splits.train.x - splits.train.x.min()) / np.ptp(splits.train.x))
+    first = start_run(CONFIG.replace({**options, "epochs": 1}), Splits(unit, unit, "all"), str(tmp_path / "unit"))
+    first.train()
+    with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):  # minmax would bring these there, but the weights are for others
+        start_run(CONFIG.replace({**options, "start_from": str(tmp_path / "unit"), "scaling": "minmax"}), splits, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_it_goes_on_when_the_other_run_is_gone_and_starts_the_same_when_it_never_began(splits, source, tmp_path, monkeypatch):
@@ -77,8 +107,7 @@ def test_it_goes_on_when_the_other_run_is_gone_and_starts_the_same_when_it_never
     run = RunDirectory.open(tmp_path / "begun")
     assert run.config().train.start_from == str(source)
     trainer = resume_run(run, run.config(), splits)  # it was killed before its first checkpoint
-    for a, b in zip(outputs(trainer.model, splits.test.x), outputs(load_run(source)[0], splits.test.x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert_same_outputs(trainer.model, load_run(source)[0], splits.test.x)
     assert trainer.train() == ""
     shutil.rmtree(source)
     again = resume_run(run, run.config(), splits)
