@@ -12,6 +12,7 @@ import math
 import tomllib
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -214,6 +215,12 @@ class RunConfig:
             changes.setdefault(section, {})[name] = _coerce(name, value, OPTION_TYPES[name])
         parts = {section: dataclasses.replace(getattr(self, section), **values) for section, values in changes.items()}
         return dataclasses.replace(self, **parts)
+
+    def with_absolute_paths(self) -> RunConfig:
+        """The same with its paths absolute, so that it means the same in another folder."""
+        options = self.options()
+        names = ["data_dir", "start_from"] if self.data.dataset in DATASETS else ["dataset", "data_dir", "start_from"]
+        return self.replace({name: str(Path(options[name]).resolve()) for name in names if options[name]})
 
     def options(self) -> dict[str, Any]:
         """All options by bare name."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nvisa_tf.config import DATASETS, RunConfig
+from nvisa_tf.config import RunConfig
 from nvisa_tf.files import write_text
 from nvisa_tf.run_directory import RunDirectory
 
@@ -71,12 +71,11 @@ def _check_same(run: RunDirectory, job: Job) -> None:
     """Refuse a folder whose run has other options than the job's, those apart that change nothing and the input's shape."""
 
     def comparable(config: RunConfig) -> tuple[object, ...]:
-        source = config.data.dataset if config.data.dataset in DATASETS else str(Path(config.data.dataset).resolve())
-        other = config.train.start_from
+        config = config.with_absolute_paths()
         return (
             dataclasses.replace(config.model, input_shape=()),
-            dataclasses.replace(config.train, checkpoint_minutes=0.0, start_from=other and str(Path(other).resolve())),
-            dataclasses.replace(config.data, dataset=source, data_dir=""),
+            dataclasses.replace(config.train, checkpoint_minutes=0.0),
+            dataclasses.replace(config.data, data_dir=""),
         )
 
     if comparable(run.config()) != comparable(job.config):

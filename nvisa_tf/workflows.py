@@ -6,7 +6,6 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from nvisa_tf.config import RunConfig
-from nvisa_tf.data import LOADERS, Splits, input_scaling
+from nvisa_tf.data import Splits, input_scaling
 from nvisa_tf.evaluation import (
     cluster_sizes,
     clustering_scores,
@@ -69,15 +68,7 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
     train, test = splits.train, splits.test
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
-    # Absolute paths, so that the run can be resumed from another folder.
-    source, folder = config.data.dataset, config.data.data_dir
-    data = dataclasses.replace(
-        config.data, dataset=source if source in LOADERS else str(Path(source).resolve()), data_dir=folder and str(Path(folder).resolve())
-    )
-    other = config.train.start_from
-    config = dataclasses.replace(
-        config, data=data, train=dataclasses.replace(config.train, start_from=other and str(Path(other).resolve()))
-    )
+    config = config.with_absolute_paths()  # so that the run can be resumed from another folder
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None}
     Trainer.check_size(model, train)
