@@ -53,7 +53,7 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
     model.set_preprocessing(*input_scaling(train, config.data.scaling))
     if start and (source := config.train.start_from):
         take_weights(model, load_run(source)[0], source)
-    if config.model.likelihood == "bernoulli":
+    if config.model.likelihood == "bernoulli" and (start or not config.train.start_from):  # else a checkpoint has the scaling that counts
         scale, shift = model.input_scale.numpy(), model.input_shift.numpy()
         for _, part in train.chunks():
             values = part.reshape(len(part), -1) * scale + shift

@@ -89,14 +89,19 @@ def test_a_run_starts_from_anothers_averaged_weights_with_its_own_seed_and_sched
     assert float(trainer.model.eps_x) == 0.5  # in its first hundred epochs
 
 
-def test_the_input_scaling_that_counts_is_the_one_taken_over(splits, source, tmp_path):
-    options = {"likelihood": "bernoulli", "start_from": ""}
+def test_the_input_scaling_that_counts_is_the_one_taken_over(splits, tmp_path):
     unit = Dataset("unit", (splits.train.x - splits.train.x.min()) / np.ptp(splits.train.x))
-    first = start_run(CONFIG.replace({**options, "epochs": 1}), Splits(unit, unit, "all"), str(tmp_path / "unit"))
-    first.train()
+    of_unit = Splits(unit, unit, "all")
+    start_run(CONFIG.replace({"likelihood": "bernoulli", "epochs": 1}), of_unit, str(tmp_path / "unit")).train()
+    config = CONFIG.replace({"likelihood": "bernoulli", "start_from": str(tmp_path / "unit"), "scaling": "minmax"})
     with pytest.raises(ValueError, match=r"needs values in \[0, 1\]"):  # minmax would bring these there, but the weights are for others
-        start_run(CONFIG.replace({**options, "start_from": str(tmp_path / "unit"), "scaling": "minmax"}), splits, str(tmp_path / "run"))
+        start_run(config, splits, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+    # Standardized these would be out of [0, 1]; as the other run has them they are not, now and when the run goes on.
+    config = config.replace({"scaling": "standardize"})
+    trainer = start_run(config, of_unit, str(tmp_path / "run"))
+    assert trainer.train() == ""
+    assert resume_run(RunDirectory.open(tmp_path / "run"), config, of_unit).step == trainer.step
 
 
 def test_it_goes_on_when_the_other_run_is_gone_and_starts_the_same_when_it_never_began(splits, source, tmp_path, monkeypatch):
