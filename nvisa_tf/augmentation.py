@@ -1,50 +1,84 @@
-"""Small random shifts and rotations of images, without state and without any gradient."""
+"""Small random rotations, shifts, scalings and shears of images, without state and without any gradient."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-ANGLE = math.radians(10)  # the largest rotation, either way
-SHIFT = 1 / 14  # the largest shift, of the height and of the width: 2 pixels of 28
+from nvisa_tf.config import TrainConfig
 
 
-def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Every image rotated about its centre and shifted, each by its own uniform draws, float32 of the same shape.
+class Augmentation(NamedTuple):
+    """How far an image may be changed; each change is drawn uniformly, for every image by itself.
+
+    rotation: the largest, either way, degrees.
+    shift: the largest, either way, as a share of height and of width.
+    scale: height and width are each multiplied by a factor from 1 / (1 + scale) to 1 + scale, uniform in its logarithm.
+    shear: the largest slant, either way: columns that a row moves by, per row of distance from the middle.
+    """
+
+    rotation: float = 10.0
+    shift: float = 1 / 14
+    scale: float = 0.0
+    shear: float = 0.0
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Augmentation:
+        """What a run's options say."""
+        return cls(config.augment_rotation, config.augment_shift, config.augment_scale, config.augment_shear)
+
+
+def augment(images: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+    """Every image changed by its own uniform draws, float32 of the same shape.
 
     Args:
       images: [B, h, w] or [B, h, w, c], integers or floats.
       seed: a stateless seed, integers [2].
+      how: how far.
     """
-    return moved_by(images, draw_moves(tf.shape(images)[0], seed))
+    return changed_by(images, draw_changes(tf.shape(images)[0], seed), how)
 
 
-def draw_moves(n_images: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform draws in [-1, 1) for `moved_by`, float32 [3, n_images]; seed: a stateless seed, integers [2]."""
-    return tf.random.stateless_uniform([3, n_images], seed, -1.0, 1.0)
+def draw_changes(n_images: Any, seed: tf.Tensor) -> tf.Tensor:
+    """Uniform draws in [-1, 1) for `changed_by`, float32 [6, n_images]; seed: a stateless seed, integers [2]."""
+    return tf.random.stateless_uniform([6, n_images], seed, -1.0, 1.0)
 
 
-def moved_by(images: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
-    """Images [B, h, w(, c)] rotated and shifted by these shares, [3, B], of the largest rotation, height's and width's shift."""
-    return moved(images, ANGLE * moves[0], SHIFT * images.shape[1] * moves[1], SHIFT * images.shape[2] * moves[2])
+def changed_by(images: tf.Tensor, draws: tf.Tensor, how: Augmentation) -> tf.Tensor:
+    """Images [B, h, w(, c)] changed by these shares of the most that `how` allows, [6, B].
+
+    They are of rotation, of the shifts up and left, of the scaling of height and of width, and of shear.
+    """
+    angle, up, left, grow, widen, slant = tf.unstack(draws)
+    angle, slant = math.radians(how.rotation) * angle, how.shear * slant
+    tall, wide = (tf.exp(math.log1p(how.scale) * share) for share in (grow, widen))
+    # The scaled and sheared image is rotated.
+    matrix = tf.stack(
+        [
+            tf.stack([tf.cos(angle) * tall - tf.sin(angle) * slant, -tf.sin(angle) * wide]),
+            tf.stack([tf.sin(angle) * tall + tf.cos(angle) * slant, tf.cos(angle) * wide]),
+        ]
+    )
+    return moved(images, matrix, how.shift * images.shape[1] * up, how.shift * images.shape[2] * left)
 
 
-def moved(images: tf.Tensor, angle: tf.Tensor, up: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
-    """Images [B, h, w(, c)] rotated by angles in radians and shifted by pixels, each float32 [B]; float32 of the same shape.
+def moved(images: tf.Tensor, matrix: tf.Tensor, up: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    """Images [B, h, w(, c)] under affine maps about their centres; float32 of the same shape.
 
-    Values between pixels are interpolated (bilinear), those from outside are the nearest border's.
+    A pixel at (row, column) from the centre comes from matrix @ (row, column) + (up, left); matrix is float32 [2, 2, B],
+    up and left [B]. Values between pixels are interpolated (bilinear), those from outside are the nearest border's.
     """
     shape = tf.shape(images)
     batch, (height, width) = shape[0], images.shape[1:3]
     pixels = tf.reshape(tf.cast(images, tf.float32), [batch, height * width, -1])
-    angle, up, left = (values[:, None, None] for values in (angle, up, left))
+    matrix, up, left = matrix[:, :, :, None, None], up[:, None, None], left[:, None, None]
     row = tf.range(height, dtype=tf.float32)[:, None] - (height - 1) / 2
     column = tf.range(width, dtype=tf.float32)[None] - (width - 1) / 2
     # Where each pixel comes from, [B, h, w].
-    from_row = tf.cos(angle) * row - tf.sin(angle) * column + up + (height - 1) / 2
-    from_column = tf.sin(angle) * row + tf.cos(angle) * column + left + (width - 1) / 2
+    from_row = matrix[0, 0] * row + matrix[0, 1] * column + up + (height - 1) / 2
+    from_column = matrix[1, 0] * row + matrix[1, 1] * column + left + (width - 1) / 2
     from_row = tf.clip_by_value(from_row, 0.0, height - 1.0)
     from_column = tf.clip_by_value(from_column, 0.0, width - 1.0)
     top, west = tf.floor(from_row), tf.floor(from_column)

@@ -148,8 +148,12 @@ class TrainConfig:
     start_from: str = _option(
         "", "a run whose model, trained weights and input scaling to start from, with eps_start 0.25 or so; empty: none"
     )
-    augment: bool = _option(False, "let q(y|x) learn to be the same for small shifts and rotations of an image; not in the paper")
-    consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|shifted and rotated x)), nats", minimum=0.0)
+    augment: bool = _option(False, "let q(y|x) learn to be the same for small changes of an image; not in the paper")
+    augment_rotation: float = _option(10.0, "with augment: the largest rotation, degrees", minimum=0.0)
+    augment_shift: float = _option(1 / 14, "with augment: the largest shift, as a share of height and of width", minimum=0.0)
+    augment_scale: float = _option(0.0, "with augment: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
+    augment_shear: float = _option(0.0, "with augment: the largest slant, columns a row", minimum=0.0)
+    consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
     eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from nvisa_tf.annealing import StdAnnealing
-from nvisa_tf.augmentation import draw_moves, moved_by
+from nvisa_tf.augmentation import Augmentation, changed_by, draw_changes
 from nvisa_tf.distributions import posterior_y
 from nvisa_tf.draws import gumbel_noise
 from nvisa_tf.objectives import Control, Estimate, LogProbs, estimator, importance_weighted_bound, resample
@@ -43,6 +43,7 @@ class TrainingMixin:
         annealing_x: StdAnnealing | None = None,
         annealing_z: StdAnnealing | None = None,
         consistency: float = 0.0,
+        augmentation: Augmentation | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -63,8 +64,9 @@ class TrainingMixin:
             resampled): memory no longer grows with their number, and the result is the same to rounding, but
             that hold_scales looks at each chunk's gradient.
           annealing_x, annealing_z: schedules of eps_x and eps_z; None keeps them at 1e-4.
-          consistency: weight of KL(q(y|x) || q(y|x')) in nats, where x' is the image x a little shifted and rotated (`augment`)
+          consistency: weight of KL(q(y|x) || q(y|x')) in nats, where x' is the image x a little changed (`augment`)
             and q(y|x) is held: added to the loss and reported apart from the bound. 0: none.
+          augmentation: how far x' may be changed; None: as an `Augmentation` has it.
           jit_compile: compile the step with XLA.
           **kwargs: passed to `keras.Model.compile`.
 
@@ -84,6 +86,7 @@ class TrainingMixin:
             annealing_x or still,
             annealing_z or still,
             consistency,
+            Augmentation(*(augmentation or ())),
         )
         options.check(self.config)
         self._step_options = options
@@ -121,8 +124,8 @@ class TrainingMixin:
         # Two words, so that step and seed cannot collide.
         seed = tf.cast(tf.stack([rng_seed, step]), tf.int32)
         # A third word, so that these draws are none of the particles'.
-        moves = draw_moves(n_examples, tf.random.fold_in(seed, AUGMENTATION)) if self._step_options.consistency else None
-        return self.noise_of_gradient(n_examples, seed)._replace(moves=moves)
+        changes = draw_changes(n_examples, tf.random.fold_in(seed, AUGMENTATION)) if self._step_options.consistency else None
+        return self.noise_of_gradient(n_examples, seed)._replace(changes=changes)
 
     def noise_of_gradient(self, n_examples: Any, seed: tf.Tensor) -> StepNoise:
         """The random numbers of `loss_gradient` for so many examples; seed: a stateless seed, integers [2]."""
@@ -142,7 +145,7 @@ class TrainingMixin:
         options, variables = self._step_options, self.trainable_variables
         self.eps_x.assign(options.annealing_x(self.step))
         self.eps_z.assign(options.annealing_z(self.step))
-        changed = None if noise.moves is None else self.preprocess(moved_by(raw, noise.moves))
+        changed = None if noise.changes is None else self.preprocess(changed_by(raw, noise.changes, options.augmentation))
         result = self.gradient_given(self.preprocess(raw), noise, changed)
         with tf.GradientTape() as tape:
             tape.watch(_values(variables))

@@ -25,12 +25,12 @@ class StepNoise(NamedTuple):
     """All random numbers of a training step.
 
     proposal: of (y, z). resampling: standard Gumbel [B, M], of the sample that the decoder's gradient is taken from; None: from all.
-    moves: uniform [3, B], of the shifts and rotations of the consistency term; None: without it.
+    changes: uniform [6, B], of how the consistency term changes the images; None: without it.
     """
 
     proposal: Noise
     resampling: tf.Tensor | None = None
-    moves: tf.Tensor | None = None
+    changes: tf.Tensor | None = None
 
 
 class Proposal(NamedTuple):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from nvisa_tf.annealing import StdAnnealing
+from nvisa_tf.augmentation import Augmentation
 from nvisa_tf.config import ModelConfig
 from nvisa_tf.methods import METHODS, Method
 from nvisa_tf.objectives import BASELINES, Estimate, LogProbs, estimator
@@ -35,6 +36,7 @@ class StepOptions(NamedTuple):
     annealing_x: StdAnnealing
     annealing_z: StdAnnealing
     consistency: float
+    augmentation: Augmentation
 
     @property
     def method(self) -> Method:

@@ -45,7 +45,7 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
     train = splits.train
     if config.train.augment and len(train.shape) < 2:
         raise ValueError(
-            "Augmentation shifts and rotates images, and these examples are vectors; set augment to false or use another preset."
+            "Augmentation rotates and shifts images, and these examples are vectors; set augment to false or use another preset."
         )
     if start:
         check_installed(config.train.init)

@@ -21,7 +21,7 @@ from nvisa_tf import (
     clustering_accuracy,
     input_scaling,
 )
-from nvisa_tf.augmentation import augment
+from nvisa_tf.augmentation import Augmentation, augment
 from nvisa_tf.learning import AUGMENTATION
 
 RNG = np.random.default_rng(0)
@@ -159,6 +159,9 @@ def test_consistency_adds_the_gradient_of_a_divergence_to_held_probabilities(tin
     assert moved == {"encoder_0", "cluster_head"}
 
 
+WIDE = Augmentation(rotation=20.0, shift=0.1, scale=0.2, shear=0.3)
+
+
 def test_a_step_takes_the_gradient_with_the_consistency_of_its_own_draws(tiny_config):
     config = dataclasses.replace(tiny_config, input_shape=(8, 8))
     x = tf.constant(np.random.default_rng(3).uniform(0, 2, size=(64, 8, 8)), tf.float32)
@@ -166,12 +169,12 @@ def test_a_step_takes_the_gradient_with_the_consistency_of_its_own_draws(tiny_co
     moves = []
     for weight in (0.0, 50.0, 50.0):
         model = shaken(config, np.random.default_rng(4))
-        model.compile(keras.optimizers.SGD(1.0), n_samples=3, consistency=weight, annealing_x=one, annealing_z=one)
+        model.compile(keras.optimizers.SGD(1.0), n_samples=3, consistency=weight, augmentation=WIDE, annealing_x=one, annealing_z=one)
         model.step.assign(7)
         model.eps_x.assign(1.0)
         model.eps_z.assign(1.0)
         seed = tf.constant([0, 7])
-        changed = model.preprocess(augment(x, tf.random.fold_in(seed, AUGMENTATION))) if weight else None
+        changed = model.preprocess(augment(x, tf.random.fold_in(seed, AUGMENTATION), WIDE)) if weight else None
         expected = model.loss_gradient(model.preprocess(x), seed, changed)
         before = [v.numpy() for v in model.trainable_variables]
         values = {name: float(value) for name, value in tf.function(model.train_step)(x).items()}

@@ -12,8 +12,8 @@ import nvisa_tf
 
 ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
-    {"methods", "files", "draws", "augmentation", "mixtures"}, {"config"}, {"presets"},
-    {"data", "annealing", "objectives", "run_directory"},
+    {"methods", "files", "draws", "mixtures"}, {"config"}, {"presets"},
+    {"data", "annealing", "augmentation", "objectives", "run_directory"},
     {"networks", "distributions", "particles", "optimizer", "steps"},
     {"inference", "learning"}, {"model"},
     {"jobs"},

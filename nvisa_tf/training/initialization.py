@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.augmentation import augment
+from nvisa_tf.augmentation import Augmentation, augment
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import clustering_scores
@@ -45,11 +45,11 @@ class Autoencoder:
       model: whose trunk and decoder are trained.
       seed: of the code head's weights.
       total_steps: until the learning rate is 0.
-      changes: whether it sees images shifted and rotated, and is to give them as they are.
+      augmentation: how the images that it sees, and is to give, are changed; None: not.
     """
 
-    def __init__(self, model: NVISA, seed: int, total_steps: int, changes: bool = False) -> None:
-        self.model, self._seed, self._changes = model, seed, changes
+    def __init__(self, model: NVISA, seed: int, total_steps: int, augmentation: Augmentation | None = None) -> None:
+        self.model, self._seed, self._augmentation = model, seed, augmentation
         self.head = LayerFactory(seed, 0.0).dense(model.config.latent_dim, "code")
         self.head.build((None, model.encoder.output_shape[-1]))
         self.variables = [*_weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc)]
@@ -68,8 +68,8 @@ class Autoencoder:
 
     def train_step(self, x: tf.Tensor) -> None:
         """One step of Adam on raw examples [B, *input_shape]."""
-        if self._changes:
-            x = augment(x, _seed_of(self._seed, self.step))
+        if self._augmentation is not None:
+            x = augment(x, _seed_of(self._seed, self.step), self._augmentation)
         target = self.model.preprocess(x)
         with tf.GradientTape() as tape:
             mean = self.model.decoder(self.encode(x))[0]
@@ -94,7 +94,8 @@ class Teacher:
       responsibilities: [n, K].
       codes: [n, D].
       total_steps: until the learning rate is 0.
-      changes_seed: of the shifts and rotations under which q(y|x) is taught the same; None: of the images as they are alone.
+      seed: of how the images are changed.
+      augmentation: how they are, for q(y|x) to be taught the same of the changed; None: it is taught of the images as they are alone.
     """
 
     def __init__(
@@ -104,9 +105,10 @@ class Teacher:
         responsibilities: np.ndarray,
         codes: np.ndarray,
         total_steps: int,
-        changes_seed: int | None = None,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.model, self._seed = model, changes_seed
+        self.model, self._seed, self._augmentation = model, seed, augmentation
         self._x = tf.Variable(x, trainable=False)
         self._targets = tf.Variable(np.asarray(responsibilities, np.float32), trainable=False)
         self._codes = tf.Variable(np.asarray(codes, np.float32), trainable=False)
@@ -118,7 +120,9 @@ class Teacher:
     def train_step(self, rows: tf.Tensor) -> None:
         """One step of Adam on the examples with these numbers, integers [B]."""
         target, x = tf.gather(self._targets, rows), tf.gather(self._x, rows)
-        changed = None if self._seed is None else self.model.preprocess(augment(x, _seed_of(self._seed, self.step)))
+        changed = None
+        if self._augmentation is not None:
+            changed = self.model.preprocess(augment(x, _seed_of(self._seed, self.step), self._augmentation))
         with tf.GradientTape() as tape:
             h = self.model.encoder(self.model.preprocess(x))
             q_y = self.model.q_y(h)
@@ -180,7 +184,7 @@ def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None
     """An autoencoder of the model's parts, trained for `init_epochs` of `train`; None when it was stopped."""
     config = course.config
     total = config.init_epochs * course.steps_per_epoch(len(train))
-    autoencoder = Autoencoder(model, course.seed(0), total, config.augment)
+    autoencoder = Autoencoder(model, course.seed(0), total, _augmentation(config))
     return autoencoder if course.run(autoencoder, train.x, config.init_epochs, course.seed(1), "autoencoder") else None
 
 
@@ -230,8 +234,7 @@ def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.n
     """Teach q(y|x) the responsibilities [n, K] of `data`, and keep the mean of q(z|y,x) at the codes [n, D]; False when it was stopped."""
     per_epoch = course.steps_per_epoch(len(data))
     epochs = course.teaching_epochs(len(data))
-    changes = course.seed(5) if course.config.augment else None
-    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, changes)
+    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, course.seed(5), _augmentation(course.config))
     return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")
 
 
@@ -311,6 +314,10 @@ def start_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:
     scale_weights.assign(_raw(np.maximum(error - eps, 0.1 * eps)))
     if model.decoder.scale_net is not None:
         model.decoder.scale_net.kernel.assign(tf.zeros_like(model.decoder.scale_net.kernel))
+
+
+def _augmentation(config: TrainConfig) -> Augmentation | None:
+    return Augmentation.from_config(config) if config.augment else None
 
 
 def _layers_of_z(decoder: Decoder) -> list[Any]:

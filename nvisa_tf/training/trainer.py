@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
+from nvisa_tf.augmentation import Augmentation
 from nvisa_tf.config import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.evaluation import cluster_sizes, clustering_scores, evaluate_bound
@@ -86,6 +87,7 @@ def compile_for_training(model: NVISA, config: TrainConfig, per_epoch: int) -> N
         annealing_x=schedule if config.anneal in ("both", "x") else still,
         annealing_z=schedule if config.anneal in ("both", "z") else still,
         consistency=config.consistency if config.augment else 0.0,
+        augmentation=Augmentation.from_config(config),
         jit_compile=config.xla,
     )
 
