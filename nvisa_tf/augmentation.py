@@ -1,4 +1,4 @@
-"""Small random rotations, shifts, scalings and shears of images, without state and without any gradient."""
+"""Small random rotations, shifts, scalings, shears and changes of brightness of images, without state and without any gradient."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ class Augmentation(NamedTuple):
     shift: the largest, either way, as a share of height and of width.
     scale: height and width are each multiplied by a factor from 1 / (1 + scale) to 1 + scale, uniform in its logarithm.
     shear: the largest slant, either way: columns that a row moves by, per row of distance from the middle.
+    brightness: values as they come are all multiplied by a factor from 1 / (1 + brightness) to 1 + brightness, uniform in its logarithm.
     """
 
     rotation: float = 10.0
     shift: float = 1 / 14
     scale: float = 0.0
     shear: float = 0.0
+    brightness: float = 0.0
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> Augmentation:
         """What a run's options say."""
-        return cls(config.augment_rotation, config.augment_shift, config.augment_scale, config.augment_shear)
+        return cls(*(getattr(config, f"augment_{name}") for name in cls._fields))
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
@@ -42,16 +44,16 @@ def augment(images: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
 
 
 def draw_changes(n_images: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform draws in [-1, 1) for `changed_by`, float32 [6, n_images]; seed: a stateless seed, integers [2]."""
-    return tf.random.stateless_uniform([6, n_images], seed, -1.0, 1.0)
+    """Uniform draws in [-1, 1) for `changed_by`, float32 [7, n_images]; seed: a stateless seed, integers [2]."""
+    return tf.random.stateless_uniform([7, n_images], seed, -1.0, 1.0)
 
 
 def changed_by(images: tf.Tensor, draws: tf.Tensor, how: Augmentation) -> tf.Tensor:
-    """Images [B, h, w(, c)] changed by these shares of the most that `how` allows, [6, B].
+    """Images [B, h, w(, c)] changed by these shares of the most that `how` allows, [7, B].
 
-    They are of rotation, of the shifts up and left, of the scaling of height and of width, and of shear.
+    They are of rotation, of the shifts up and left, of the scaling of height and of width, of shear and of brightness.
     """
-    angle, up, left, grow, widen, slant = tf.unstack(draws)
+    angle, up, left, grow, widen, slant, light = tf.unstack(draws)
     angle, slant = math.radians(how.rotation) * angle, how.shear * slant
     tall, wide = (tf.exp(math.log1p(how.scale) * share) for share in (grow, widen))
     # The scaled and sheared image is rotated.
@@ -61,7 +63,10 @@ def changed_by(images: tf.Tensor, draws: tf.Tensor, how: Augmentation) -> tf.Ten
             tf.stack([tf.sin(angle) * tall + tf.cos(angle) * slant, tf.cos(angle) * wide]),
         ]
     )
-    return moved(images, matrix, how.shift * images.shape[1] * up, how.shift * images.shape[2] * left)
+    changed = moved(images, matrix, how.shift * images.shape[1] * up, how.shift * images.shape[2] * left)
+    if not how.brightness:
+        return changed
+    return changed * tf.reshape(tf.exp(math.log1p(how.brightness) * light), [-1] + [1] * (len(images.shape) - 1))
 
 
 def moved(images: tf.Tensor, matrix: tf.Tensor, up: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

@@ -141,18 +141,20 @@ class TrainConfig:
     init: str = _option(
         "random",
         "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
-        "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper); with eps_start 0.25 or so",
-        ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap"),
+        "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or into equal parts by a contrastive network's codes of changed images "
+        "(contrastive; not in the paper); with eps_start 0.25 or so",
+        ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"),
     )
-    init_epochs: int = _option(50, "epochs of the autoencoder, where init is not random", minimum=1)
+    init_epochs: int = _option(50, "epochs of the autoencoder, and of the contrastive network, where init is not random", minimum=1)
     start_from: str = _option(
         "", "a run whose model, trained weights and input scaling to start from, with eps_start 0.25 or so; empty: none"
     )
     augment: bool = _option(False, "let q(y|x) learn to be the same for small changes of an image; not in the paper")
-    augment_rotation: float = _option(10.0, "with augment: the largest rotation, degrees", minimum=0.0)
-    augment_shift: float = _option(1 / 14, "with augment: the largest shift, as a share of height and of width", minimum=0.0)
-    augment_scale: float = _option(0.0, "with augment: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
-    augment_shear: float = _option(0.0, "with augment: the largest slant, columns a row", minimum=0.0)
+    augment_rotation: float = _option(10.0, "with augment or init contrastive: the largest rotation, degrees", minimum=0.0)
+    augment_shift: float = _option(1 / 14, "likewise: the largest shift, as a share of height and of width", minimum=0.0)
+    augment_scale: float = _option(0.0, "likewise: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
+    augment_shear: float = _option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
+    augment_brightness: float = _option(0.0, "likewise: all values by a factor from 1 / (1 + this) to 1 + this", minimum=0.0)
     consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)

@@ -1,4 +1,4 @@
-"""Clusters among an autoencoder's codes: k-means, a Gaussian mixture, or one in a t-SNE or UMAP map. NumPy in, NumPy out.
+"""Clusters among codes: k-means, balanced k-means, a Gaussian mixture, or one in a t-SNE or UMAP map. NumPy in, NumPy out.
 
 Shapes: n examples, K clusters, D dimensions of a code.
 """
@@ -16,6 +16,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 from threadpoolctl import threadpool_limits
 
+from nvisa_tf.balanced import balanced_kmeans
+
 FITS = 10  # from different starts; the best is kept
 MAPPED = 10_000  # codes that t-SNE maps; its time grows a little faster than their number
 NEIGHBOURS = 10
@@ -28,7 +30,7 @@ class Mixture(NamedTuple):
     Attributes:
       weights, means, variances: [K], [K, D] and [K, D], the diagonals of the covariances.
       responsibilities: of the examples it was fitted to, [n, K].
-      log_likelihood: nats an example, in the space that Gaussians were fitted in; of k-means None.
+      log_likelihood: nats an example, in the space that Gaussians were fitted in; of either k-means None.
       predict: from codes [m, D] to clusters, integers [m].
     """
 
@@ -39,6 +41,11 @@ class Mixture(NamedTuple):
     log_likelihood: float | None
     predict: Callable[[np.ndarray], np.ndarray]
 
+    def among(self, codes: np.ndarray) -> Mixture:
+        """The same clusters as components among other codes of the same examples, [n, D']; `predict` goes on taking the first."""
+        weights, means, variances = _moments(np.asarray(codes, np.float64), self.responsibilities)
+        return self._replace(weights=weights, means=means, variances=variances)
+
 
 @threadpool_limits.wrap(limits=1)  # the sums of t-SNE and k-means would depend on the number of threads
 def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> Mixture:
@@ -48,11 +55,12 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
     others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. "ae_umap": in a UMAP map (McInnes & Healy, 2018) of
     all codes, of `UMAP_DIMENSIONS` dimensions. N2D (McConville et al., ICPR 2020) clusters in such a map, without a model after it.
+    "contrastive": clusters of equal size among codes of length 1, by `balanced_kmeans`' objective.
 
     Args:
       codes: float [n, D].
       n_clusters: K, at most n.
-      method: "kmeans", "ae_gmm", "ae_tsne" or "ae_umap".
+      method: "kmeans", "ae_gmm", "ae_tsne", "ae_umap" or "contrastive".
       seed: of the starts, of the map and of the choice of codes.
 
     Raises:
@@ -64,6 +72,10 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
         kmeans = KMeans(n_clusters, n_init=FITS, random_state=seed).fit(codes)
         hard = np.eye(n_clusters)[kmeans.labels_]
         return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
+    if method == "contrastive":
+        fits = [balanced_kmeans(codes, n_clusters, seed + i) for i in range(FITS)]
+        best = max(fits, key=lambda fit: fit.objective)
+        return Mixture(*_moments(codes, best.responsibilities), best.responsibilities, None, best.predict)
     if method == "ae_gmm":
         gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)
         variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)

@@ -25,7 +25,7 @@ class StepNoise(NamedTuple):
     """All random numbers of a training step.
 
     proposal: of (y, z). resampling: standard Gumbel [B, M], of the sample that the decoder's gradient is taken from; None: from all.
-    changes: uniform [6, B], of how the consistency term changes the images; None: without it.
+    changes: uniform [7, B], of how the consistency term changes the images; None: without it.
     """
 
     proposal: Noise

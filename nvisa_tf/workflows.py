@@ -43,10 +43,10 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
         a `start_from` that is no run or one of another model, or an `init` that needs what is not installed.
     """
     train = splits.train
-    if config.train.augment and len(train.shape) < 2:
-        raise ValueError(
-            "Augmentation rotates and shifts images, and these examples are vectors; set augment to false or use another preset."
-        )
+    if len(train.shape) < 2:
+        for name, is_set in (("augment", config.train.augment), ("init contrastive", config.train.init == "contrastive")):
+            if is_set:
+                raise ValueError(f"These examples are vectors, and {name} changes images; do without it, or use another preset.")
     if start:
         check_installed(config.train.init)
     model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)

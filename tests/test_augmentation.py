@@ -28,17 +28,17 @@ def test_images_are_moved_as_scipy_does(shape, xla):
         np.testing.assert_allclose(found[i], expected.reshape(shape), atol=0.01)
 
 
-def test_draws_become_a_rotation_of_what_was_scaled_and_sheared():
+def test_draws_become_a_rotation_of_what_was_scaled_and_sheared_in_another_light():
     images = tf.constant(RNG.uniform(0, 9, (5, 11, 8)), tf.float32)
-    how = Augmentation(rotation=30.0, shift=0.2, scale=0.5, shear=0.4)
+    how = Augmentation(rotation=30.0, shift=0.2, scale=0.5, shear=0.4, brightness=1.0)
     draws = draw_changes(5, tf.constant([0, 1]))
     found = changed_by(images, draws, how).numpy()
-    for i, (angle, up, left, grow, widen, slant) in enumerate(draws.numpy().astype(float).T):
+    for i, (angle, up, left, grow, widen, slant, light) in enumerate(draws.numpy().astype(float).T):
         turn = np.radians(30 * angle)
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         matrix = rotation @ np.array([[1.5**grow, 0], [0.4 * slant, 1.5**widen]])
         offset = np.array([0.2 * 11 * up, 0.2 * 8 * left])
-        np.testing.assert_allclose(found[i], by_scipy(images[i].numpy(), matrix, offset)[:, :, 0], atol=1e-3)
+        np.testing.assert_allclose(found[i], 2**light * by_scipy(images[i].numpy(), matrix, offset)[:, :, 0], atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,13 @@ def test_draws_come_from_the_seed_and_differ_between_images():
 def test_no_change_is_the_image():
     images = RNG.integers(0, 256, (4, 7, 7, 2), np.uint8)
     np.testing.assert_allclose(augment(tf.constant(images), tf.constant([0, 1]), STILL), images, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3)])
+def test_brightness_is_one_factor_an_image(shape):
+    images = RNG.integers(1, 256, (400, *shape), np.uint8)
+    ratio = augment(tf.constant(images), tf.constant([0, 1]), STILL._replace(brightness=0.5)).numpy() / images
+    factors = ratio.reshape(400, -1)
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1], factors.shape), rtol=1e-4)
+    assert 1 / 1.5 < factors.min() < 0.68
+    assert 1.48 < factors.max() < 1.5001

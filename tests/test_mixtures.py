@@ -64,9 +64,26 @@ def test_a_map_finds_clusters_that_are_no_gaussians(monkeypatch, method):
     np.testing.assert_allclose(mixture.variances[k], np.average((codes - mixture.means[k]) ** 2, axis=0, weights=weight), rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["kmeans", "ae_gmm", "ae_tsne", "ae_umap"])
+def test_equal_parts_of_the_sphere_are_components_of_other_codes():
+    angles = np.concatenate([RNG.normal(at, 0.1, n) for at, n in ((0, 150), (2, 150), (4, 150))])
+    circle = np.stack([np.cos(angles), np.sin(angles)], 1)
+    codes = np.stack([5 + angles, RNG.normal(size=450), np.repeat([1.0, 2.0, 3.0], 150)], 1)
+    found = fit_mixture(circle, 3, "contrastive", seed=0)
+    mixture = found.among(codes)
+    assert found.log_likelihood is None
+    clusters = mixture.predict(circle)
+    np.testing.assert_array_equal(clusters, mixture.responsibilities.argmax(1))
+    assert clustering_accuracy(np.repeat(np.arange(3), 150), clusters) == 1
+    np.testing.assert_allclose(mixture.weights, 1 / 3, rtol=2e-3)
+    order = np.argsort(mixture.means[:, 0])
+    np.testing.assert_allclose(mixture.means[order][:, [0, 2]], [[5, 1], [7, 2], [9, 3]], atol=0.05)
+    np.testing.assert_allclose(mixture.variances[:, 1], 1, atol=0.3)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"])
 def test_the_same_seed_gives_the_same_mixture(method):
     codes = RNG.normal(size=(200, 2))
+    codes = codes / np.linalg.norm(codes, axis=1, keepdims=True) if method == "contrastive" else codes
     first, same = (fit_mixture(codes, 5, method, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.responsibilities, same.responsibilities)
 

@@ -12,7 +12,7 @@ import nvisa_tf
 
 ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
-    {"methods", "files", "draws", "mixtures"}, {"config"}, {"presets"},
+    {"methods", "files", "draws", "balanced", "mixtures"}, {"config"}, {"presets"},
     {"data", "annealing", "augmentation", "objectives", "run_directory"},
     {"networks", "distributions", "particles", "optimizer", "steps"},
     {"inference", "learning"}, {"model"},

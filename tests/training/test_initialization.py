@@ -13,7 +13,6 @@ from nvisa_tf.data import Splits
 from nvisa_tf.mixtures import Mixture
 from nvisa_tf.training import initialization, trainer
 from nvisa_tf.training.initialization import (
-    Autoencoder,
     Course,
     copy_mixture,
     give_code,
@@ -21,6 +20,7 @@ from nvisa_tf.training.initialization import (
     rescale,
     start_scale,
 )
+from nvisa_tf.training.learners import Autoencoder
 from nvisa_tf.workflows import finish_run, start_run
 
 RNG = np.random.default_rng(0)
