@@ -1,9 +1,10 @@
-"""What an autoencoder's codes give without NVISA: k-means, Gaussian mixtures, t-SNE and UMAP maps on them, by seed, with likelihoods.
+"""What an autoencoder's or a contrastive network's codes give without NVISA: k-means, mixtures, maps and equal parts, by seed.
 
     python benchmarks/starts.py --dataset mnist --init-epochs 25 --output starts.json
+    python benchmarks/starts.py --dataset fashion_mnist --network contrastive --brightness 1 --methods kmeans,ae_gmm,contrastive
 
-One autoencoder, as `nvisa-tf train --init` trains it, and on its codes several fits of each method, each the best of `--fits` starts.
-Accuracies are those of the test split.
+One network, as `nvisa-tf train --init` trains it, and on its codes several fits of each method, each the best of `--fits` starts.
+Accuracies are those of the test split. (ae_gmm means: Gaussians among the codes, whichever network's; kmeans likewise.)
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ import report
 from nvisa_tf import NVISA, ModelConfig, TrainConfig, clustering_accuracy, input_scaling, load_dataset, mixtures
 from nvisa_tf.files import write_text
 from nvisa_tf.mixtures import fit_mixture, spread_rows
-from nvisa_tf.training.initialization import MAX_EXAMPLES, Course, pretrain, rescale
+from nvisa_tf.training.initialization import MAX_EXAMPLES, Course, contrast, pretrain, rescale
+from nvisa_tf.training.learners import Autoencoder
 
 
 def main() -> None:
     """Train, fit, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--network", default="autoencoder", choices=("autoencoder", "contrastive"))
     parser.add_argument("--init-epochs", type=int, default=25)
     parser.add_argument("--latent-dim", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--scale", type=float, default=0.0, help="as --augment-scale")
+    parser.add_argument("--brightness", type=float, default=0.0, help="as --augment-brightness")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", default="kmeans,ae_gmm,ae_tsne,ae_umap")
     parser.add_argument("--repeats", type=int, default=3, help="fits of each method, by seed")
@@ -41,14 +46,24 @@ def main() -> None:
     splits = load_dataset(flags.dataset)
     model = NVISA(ModelConfig(input_shape=splits.train.shape, latent_dim=flags.latent_dim, decoder_scale="per_dimension"), seed=flags.seed)
     model.set_preprocessing(*input_scaling(splits.train))
-    config = TrainConfig(init_epochs=flags.init_epochs, batch_size=flags.batch_size, augment=flags.augment, seed=flags.seed)
+    config = TrainConfig(
+        init_epochs=flags.init_epochs,
+        batch_size=flags.batch_size,
+        augment=flags.augment,
+        augment_scale=flags.scale,
+        augment_brightness=flags.brightness,
+        seed=flags.seed,
+    )
     began = time.monotonic()
-    autoencoder = pretrain(model, splits.train, Course(config, lambda message: print(message, flush=True)))
+    train = contrast if flags.network == "contrastive" else pretrain
+    network = train(model, splits.train, Course(config, lambda message: print(message, flush=True)))
     minutes = (time.monotonic() - began) / 60
-    if autoencoder is None:
-        raise RuntimeError("The autoencoder was stopped.")
-    codes = rescale(autoencoder, autoencoder.codes(splits.train.take(spread_rows(len(splits.train), MAX_EXAMPLES, 0))))
-    test = autoencoder.codes(splits.test).astype(float)
+    if network is None:
+        raise RuntimeError("The network's training was stopped.")
+    codes = network.codes(splits.train.take(spread_rows(len(splits.train), MAX_EXAMPLES, 0)))
+    if isinstance(network, Autoencoder):
+        codes = rescale(network, codes)
+    test = network.codes(splits.test).astype(float)
     rows = []
     for method in flags.methods.split(","):
         for seed in range(flags.repeats):
@@ -61,7 +76,7 @@ def main() -> None:
             )
             print(rows[-1], flush=True)
     if flags.output:
-        about = {"options": vars(flags), "commit": report.commit(), "autoencoder_minutes": minutes, "fits": rows}
+        about = {"options": vars(flags), "commit": report.commit(), "network_minutes": minutes, "fits": rows}
         write_text(Path(flags.output), json.dumps(about, indent=2) + "\n")
 
 

@@ -20,7 +20,7 @@ def test_a_model_can_be_compiled_as_each_says(name):
     config = RunConfig().replace({**preset(name), "input_shape": (8, 8)})
     model = NVISA(config.model)
     compile_for_training(model, config.train, per_epoch=11)
-    assert bool(model.optimizer.use_ema) == (name == "augmented")
+    assert bool(model.optimizer.use_ema) == (name in ("augmented", "contrastive"))
 
 
 def test_thorough_is_fast_three_times_slower():
