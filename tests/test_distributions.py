@@ -81,14 +81,15 @@ def test_held_scales_find_their_way_back_when_eps_falls():
         optimizer.build([raw])
 
         @tf.function
-        def step(eps):
-            with tf.GradientTape() as tape:
-                value = dist.hold_negligible(raw, eps) if hold else tf.identity(raw)
-                loss = -tf.reduce_mean(dist.gaussian_x(tf.zeros([1]), value, eps).log_prob(x))
-            optimizer.apply([tape.gradient(loss, raw)], [raw])
+        def run():
+            for number in tf.range(1000):
+                eps = tf.where(number < 900, 1.0, 0.01)
+                with tf.GradientTape() as tape:
+                    value = dist.hold_negligible(raw, eps) if hold else tf.identity(raw)
+                    loss = -tf.reduce_mean(dist.gaussian_x(tf.zeros([1]), value, eps).log_prob(x))
+                optimizer.apply([tape.gradient(loss, raw)], [raw])
 
-        for number in range(1000):
-            step(tf.constant(1.0 if number < 900 else 0.01))
+        run()
         return float(tf.nn.softplus(raw)[0]) + 0.01
 
     assert final_sigma(True) == pytest.approx(0.2, rel=0.05)
