@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
+    from nvisa_tf.augmentation import Augmentation
     from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from nvisa_tf.data import Dataset, Splits, input_scaling, load_dataset, read_array_file
     from nvisa_tf.evaluation import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "annealing": ("AnnealedLearningRate", "StdAnnealing"),
+    "augmentation": ("Augmentation",),
     "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig"),
     "presets": ("preset",),
     "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
@@ -45,6 +47,7 @@ __all__ = [
     "METHODS",
     "NVISA",
     "AnnealedLearningRate",
+    "Augmentation",
     "ClusteringScores",
     "DataConfig",
     "Dataset",

@@ -17,7 +17,8 @@ class Augmentation(NamedTuple):
     shift: the largest, either way, as a share of height and of width.
     scale: height and width are each multiplied by a factor from 1 / (1 + scale) to 1 + scale, uniform in its logarithm.
     shear: the largest slant, either way: columns that a row moves by, per row of distance from the middle.
-    brightness: values as they come are all multiplied by a factor from 1 / (1 + brightness) to 1 + brightness, uniform in its logarithm.
+    brightness: values as they come, of which 0 is to be black, are multiplied by one factor from 1 / (1 + brightness) to 1 + brightness,
+      uniform in its logarithm.
     """
 
     rotation: float = 10.0
@@ -56,7 +57,7 @@ def changed_by(images: tf.Tensor, draws: tf.Tensor, how: Augmentation) -> tf.Ten
     angle, up, left, grow, widen, slant, light = tf.unstack(draws)
     angle, slant = math.radians(how.rotation) * angle, how.shear * slant
     tall, wide = (tf.exp(math.log1p(how.scale) * share) for share in (grow, widen))
-    # The scaled and sheared image is rotated.
+    # From where a pixel goes to where it comes from, so the image is rotated first and then scaled and sheared.
     matrix = tf.stack(
         [
             tf.stack([tf.cos(angle) * tall - tf.sin(angle) * slant, -tf.sin(angle) * wide]),

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.special import entr, softmax
 from sklearn.cluster import KMeans
 
-TEMPERATURE = 0.1  # of the cosine similarities; on Fashion-MNIST 0.05 to 0.3 gave the same clusters
+TEMPERATURE = 0.1  # of the cosine similarities
 SIZE_TOLERANCE, MOST_SCALINGS = 1e-3, 1000  # of a cluster's size, relative
 CENTRE_TOLERANCE, MOST_MOVES = 1e-4, 100
-STARTERS = 10_000  # vectors that k-means finds the first centres among
+STARTERS = 10_000  # vectors that k-means finds the first centres among, or K
 
 
 class BalancedClusters(NamedTuple):
@@ -45,14 +45,15 @@ def balanced_kmeans(vectors: np.ndarray, n_clusters: int, seed: int) -> Balanced
       n_clusters: K, at most n.
       seed: of the start.
     """
-    rows = np.random.default_rng(seed).permutation(len(vectors))[:STARTERS]
-    centres = _unit(KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors[rows]).cluster_centers_)
+    rows = np.random.default_rng(seed).permutation(len(vectors))[: max(STARTERS, n_clusters)]
+    next_centres = _unit(KMeans(n_clusters, n_init=1, random_state=seed).fit(vectors[rows]).cluster_centers_)
     biases = np.zeros(n_clusters)
     for _ in range(MOST_MOVES):
+        centres = next_centres
         similarities = vectors @ centres.T
         responsibilities, biases = equal_shares(similarities / TEMPERATURE, biases)
-        before, centres = centres, _unit(responsibilities.T @ vectors)
-        if np.abs(centres - before).max() < CENTRE_TOLERANCE:
+        next_centres = _unit(responsibilities.T @ vectors)
+        if np.abs(next_centres - centres).max() < CENTRE_TOLERANCE:
             break
     objective = (responsibilities * similarities + TEMPERATURE * entr(responsibilities)).sum(1).mean()
     return BalancedClusters(centres, biases, responsibilities, float(objective))
@@ -63,12 +64,13 @@ def equal_shares(logits: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np
 
     This is Sinkhorn's iteration: rows are scaled to 1 by the softmax, columns by the biases.
     """
+    shares = softmax(logits + biases, 1)
     for _ in range(MOST_SCALINGS):
-        shares = softmax(logits + biases, 1)
         sizes = shares.mean(0) * logits.shape[1]  # 1 each, if equal
         if np.abs(sizes - 1).max() < SIZE_TOLERANCE:
             break
         biases = biases - np.log(np.maximum(sizes, 1e-12))
+        shares = softmax(logits + biases, 1)
     return shares, biases
 
 

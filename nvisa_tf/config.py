@@ -141,8 +141,8 @@ class TrainConfig:
     init: str = _option(
         "random",
         "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
-        "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or into equal parts by a contrastive network's codes of changed images "
-        "(contrastive; not in the paper); with eps_start 0.25 or so",
+        "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or in equal parts by the codes of a network that is to know "
+        "an image however it is changed (contrastive; not in the paper); with eps_start 0.25 or so",
         ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"),
     )
     init_epochs: int = _option(50, "epochs of the autoencoder, and of the contrastive network, where init is not random", minimum=1)
@@ -154,7 +154,11 @@ class TrainConfig:
     augment_shift: float = _option(1 / 14, "likewise: the largest shift, as a share of height and of width", minimum=0.0)
     augment_scale: float = _option(0.0, "likewise: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
     augment_shear: float = _option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
-    augment_brightness: float = _option(0.0, "likewise: all values by a factor from 1 / (1 + this) to 1 + this", minimum=0.0)
+    augment_brightness: float = _option(
+        0.0,
+        "likewise, but for the autoencoder: all values, whose 0 is to be black, by a factor from 1 / (1 + this) to 1 + this",
+        minimum=0.0,
+    )
     consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
@@ -184,6 +188,10 @@ class TrainConfig:
             raise ValueError(f"start_from names a run and init is {self.init}, so there are two starts; set init to random.")
         if self.epochs == 0 and self.init == "random":
             raise ValueError("epochs is 0 and init is random, so there is nothing to train; set epochs to 1 or more.")
+        if (self.augment or self.init == "contrastive") and not any(getattr(self, name) for name in CHANGES):
+            raise ValueError(
+                f"{', '.join(CHANGES)} are all 0, so no image would be changed; set one, or use neither augment nor init contrastive."
+            )
         if self.ema_momentum >= 1:
             raise ValueError(f"ema_momentum is {self.ema_momentum}; it must be below 1.")
         if self.eps_start == 0:
@@ -192,6 +200,9 @@ class TrainConfig:
             raise ValueError(f"eps_start is {self.eps_start}; it must not be below eps_floor, {self.eps_floor}.")
         if self.seed >= 2**31:
             raise ValueError(f"seed is {self.seed}; it must be below 2**31.")
+
+
+CHANGES = tuple(field.name for field in dataclasses.fields(TrainConfig) if field.name.startswith("augment_"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +214,10 @@ class RunConfig:
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self) -> None:
+        if self.model.binarize and self.train.augment_brightness and (self.train.augment or self.train.init == "contrastive"):
+            raise ValueError(
+                "augment_brightness would make a binarized image black or white as a whole; set it to 0, or binarize to false."
+            )
         if self.train.objective == "nvil" and not self.model.baseline_units:
             # Mnih & Gregor's width.
             object.__setattr__(self, "model", dataclasses.replace(self.model, baseline_units=(100,)))

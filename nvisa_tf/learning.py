@@ -185,7 +185,7 @@ class TrainingMixin:
         Args:
           x: [B, d] on the model's scale.
           seed: a stateless seed, integers [2].
-          changed: the same examples shifted and rotated, like x, for the consistency term; None: without it.
+          changed: the same examples as changed images, like x, for the consistency term; None: without it.
         """
         return self.gradient_given(x, self.noise_of_gradient(tf.shape(x)[0], seed), changed)
 

@@ -55,12 +55,12 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
     others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. "ae_umap": in a UMAP map (McInnes & Healy, 2018) of
     all codes, of `UMAP_DIMENSIONS` dimensions. N2D (McConville et al., ICPR 2020) clusters in such a map, without a model after it.
-    "contrastive": clusters of equal size among codes of length 1, by `balanced_kmeans`' objective.
+    "balanced": clusters of equal size among codes of length 1, by `balanced_kmeans`' objective.
 
     Args:
       codes: float [n, D].
       n_clusters: K, at most n.
-      method: "kmeans", "ae_gmm", "ae_tsne", "ae_umap" or "contrastive".
+      method: "kmeans", "ae_gmm", "ae_tsne", "ae_umap" or "balanced".
       seed: of the starts, of the map and of the choice of codes.
 
     Raises:
@@ -72,9 +72,8 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
         kmeans = KMeans(n_clusters, n_init=FITS, random_state=seed).fit(codes)
         hard = np.eye(n_clusters)[kmeans.labels_]
         return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
-    if method == "contrastive":
-        fits = [balanced_kmeans(codes, n_clusters, seed + i) for i in range(FITS)]
-        best = max(fits, key=lambda fit: fit.objective)
+    if method == "balanced":
+        best = max((balanced_kmeans(codes, n_clusters, seed + i) for i in range(FITS)), key=lambda fit: fit.objective)
         return Mixture(*_moments(codes, best.responsibilities), best.responsibilities, None, best.predict)
     if method == "ae_gmm":
         gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(codes)

@@ -59,6 +59,8 @@ class StepOptions(NamedTuple):
             raise ValueError("forward_precision bfloat16 is for passes that only go forward; use decoder_gradient resampled.")
         if self.baseline not in BASELINES:
             raise ValueError(f"baseline is {self.baseline!r}; it must be {' or '.join(BASELINES)}.")
+        if not all(0 <= most < float("inf") for most in self.augmentation):
+            raise ValueError(f"augmentation is {self.augmentation}; each of its numbers must be finite and at least 0.")
         if self.max_rows < 1:
             raise ValueError(f"max_rows is {self.max_rows}; it must be at least 1.")
         if self.objective == "nvil" and not config.baseline_units:

@@ -27,6 +27,7 @@ from nvisa_tf.model import NVISA
 from nvisa_tf.run_directory import RunDirectory
 from nvisa_tf.training import Monitor, TensorBoardMonitor, Trainer, compile_for_training
 from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_weights
+from nvisa_tf.training.initialization import check_images
 from nvisa_tf.training.warm_start import take_weights
 
 
@@ -43,10 +44,7 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
         a `start_from` that is no run or one of another model, or an `init` that needs what is not installed.
     """
     train = splits.train
-    if len(train.shape) < 2:
-        for name, is_set in (("augment", config.train.augment), ("init contrastive", config.train.init == "contrastive")):
-            if is_set:
-                raise ValueError(f"These examples are vectors, and {name} changes images; do without it, or use another preset.")
+    check_images(config.train, train.shape)
     if start:
         check_installed(config.train.init)
     model = NVISA(dataclasses.replace(config.model, input_shape=train.shape), seed=config.train.seed)

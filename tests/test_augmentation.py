@@ -28,7 +28,7 @@ def test_images_are_moved_as_scipy_does(shape, xla):
         np.testing.assert_allclose(found[i], expected.reshape(shape), atol=0.01)
 
 
-def test_draws_become_a_rotation_of_what_was_scaled_and_sheared_in_another_light():
+def test_draws_become_a_rotation_then_scaling_and_shear_in_another_light():
     images = tf.constant(RNG.uniform(0, 9, (5, 11, 8)), tf.float32)
     how = Augmentation(rotation=30.0, shift=0.2, scale=0.5, shear=0.4, brightness=1.0)
     draws = draw_changes(5, tf.constant([0, 1]))

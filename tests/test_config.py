@@ -46,6 +46,12 @@ def test_paper_preset_is_the_papers():
         (lambda: RunConfig().replace({"epochs": 0}), "epochs is 0 and init is random, so there is nothing to train"),
         (lambda: RunConfig().replace({"start_from": "runs/a", "init": "kmeans"}), "init is kmeans, so there are two starts"),
         (lambda: RunConfig().replace({"encoder_units": ["a"]}), "list of integers"),
+        (lambda: TrainConfig(augment=True, augment_rotation=0.0, augment_shift=0.0), "are all 0, so no image would be changed"),
+        (lambda: TrainConfig(init="contrastive", augment_rotation=0.0, augment_shift=0.0), "are all 0, so no image would be changed"),
+        (
+            lambda: RunConfig().replace({"augment": True, "augment_brightness": 1, "likelihood": "bernoulli", "binarize": True}),
+            "black or white as a whole; set it to 0",
+        ),
         (lambda: options_from_toml("[train]\nn_clusters = 3"), r"belongs in \[model\]"),
         (lambda: options_from_toml("[trian]\nepochs = 3"), r"no table \[trian\]"),
         (lambda: options_from_toml("epochs = "), "not valid TOML"),

@@ -3,8 +3,8 @@
 The autoencoder is made of the model's own parts: the encoder's trunk, a linear code head and the decoder's mean. A mixture is fitted to
 its codes; q(y|x) is taught the mixture's responsibilities, q(z|y,x) gives the code, p(z|y) is the mixture's component, so that
 annealing can begin at a small eps, with clusters already there. VaDE (Jiang et al., IJCAI 2017) starts likewise; Li et al. (IJCNN 2020)
-report 98.04 +- 0.17 on MNIST from it. Where images are to be told apart however they are changed, the clusters are found among the codes of
-a contrastive network instead, and the mixture is of the autoencoder's codes in these clusters. No label is looked at but for scores.
+report 98.04 +- 0.17 on MNIST from it. With init "contrastive" the clusters are found among the codes of a contrastive network, which do not
+depend on how an image is changed, and the mixture is of the autoencoder's codes in these clusters. No label is looked at but for scores.
 
 Shapes: n examples, B of a batch, K clusters, D latent dimensions, H units of the trunk's last layer, d values an example.
 """
@@ -33,7 +33,7 @@ from nvisa_tf.training.learners import Autoencoder, ContrastiveNetwork, Teacher
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
-CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many; at least the run's
+CONTRASTIVE_BATCH, CONTRASTIVE_STEPS = 512, 500  # an image is to be found among twice as many; at least so many steps
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
@@ -83,19 +83,27 @@ def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None
     """An autoencoder of the model's parts, trained for `init_epochs` of `train`; None when it was stopped."""
     config = course.config
     total = config.init_epochs * course.steps_per_epoch(len(train))
-    how = _augmentation(config)
-    how = how and how._replace(brightness=0.0)  # what it is to give may be bounded, and then so are its brightest values
-    autoencoder = Autoencoder(model, course.seed(0), total, how)
+    augmentation = _augmentation(config)
+    if augmentation is not None:  # an image too bright would be asked for, which a Bernoulli likelihood cannot give
+        augmentation = augmentation._replace(brightness=0.0)
+    autoencoder = Autoencoder(model, course.seed(0), total, augmentation)
     return autoencoder if course.run(autoencoder, train.x, config.init_epochs, course.seed(1), "autoencoder") else None
 
 
 def contrast(model: NVISA, train: Dataset, course: Course) -> ContrastiveNetwork | None:
-    """A contrastive network trained for `init_epochs` of `train`; None when it was stopped."""
-    config = dataclasses.replace(course.config, batch_size=max(course.config.batch_size, CONTRASTIVE_BATCH))
-    course = course._replace(config=config)
-    total = config.init_epochs * course.steps_per_epoch(len(train))
-    network = ContrastiveNetwork(model, course.seed(6), total, Augmentation.from_config(config))
-    return network if course.run(network, train.x, config.init_epochs, course.seed(7), "contrastive network") else None
+    """A contrastive network trained for `init_epochs` of `train`, or more where these are few steps; None when it was stopped."""
+    course = course._replace(config=dataclasses.replace(course.config, batch_size=CONTRASTIVE_BATCH))
+    per_epoch = course.steps_per_epoch(len(train))
+    epochs = max(course.config.init_epochs, math.ceil(CONTRASTIVE_STEPS / per_epoch))
+    network = ContrastiveNetwork(model, course.seed(6), epochs * per_epoch, Augmentation.from_config(course.config))
+    return network if course.run(network, train.x, epochs, course.seed(7), "contrastive network") else None
+
+
+def check_images(config: TrainConfig, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where examples of this shape are vectors, and what is asked for changes images."""
+    uses = [name for name, is_used in (("augment", config.augment), ("init contrastive", config.init == "contrastive")) if is_used]
+    if uses and len(shape) < 2:
+        raise ValueError(f"These examples are vectors, and images are what {' and '.join(uses)} would change; use another preset or init.")
 
 
 def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> dict[str, Any] | None:
@@ -112,9 +120,10 @@ def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> d
       the start, which is q(y|x) as it was taught, in "start_accuracy"; None when it was stopped.
 
     Raises:
-      ValueError: the codes are not finite or all the same, or the posterior has no room for them.
+      ValueError: the codes are not finite or all the same, the posterior has no room for them, or the examples are not what `init` needs.
     """
     began, config = time.monotonic(), course.config
+    check_images(config, train.shape)
     autoencoder = pretrain(model, train, course)
     if autoencoder is None:
         return None
@@ -124,10 +133,13 @@ def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> d
     part = train.take(spread_rows(len(train), MAX_EXAMPLES, course.seed(2)))
     codes = rescale(autoencoder, autoencoder.codes(part))
     course.tell(f"{config.init}: {len(part)} codes")
-    if found_by is autoencoder:
-        mixture = fit_mixture(codes, model.config.n_clusters, config.init, course.seed(3))
+    if isinstance(found_by, ContrastiveNetwork):
+        unit_codes = found_by.codes(part)
+        if not np.isfinite(unit_codes).all():
+            raise ValueError("The contrastive network's codes are not finite; start with another init, or rescale the data.")
+        mixture = fit_mixture(unit_codes, model.config.n_clusters, "balanced", course.seed(3)).among(codes)
     else:
-        mixture = fit_mixture(found_by.codes(part), model.config.n_clusters, config.init, course.seed(3)).among(codes)
+        mixture = fit_mixture(codes, model.config.n_clusters, config.init, course.seed(3))
     copy_mixture(model.prior, mixture)
     give_code(model.latent_head, autoencoder.head)
     for eps, name in ((model.eps_x, "x"), (model.eps_z, "z")):

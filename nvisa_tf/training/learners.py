@@ -74,7 +74,7 @@ class Autoencoder:
 class Teacher:
     """Teaches q(y|x) responsibilities while the mean of q(z|y,x) stays the code, with a `train_step` for `step_runner`.
 
-    The loss is the cross-entropy plus half the squared distance of the mean, at a y drawn by q, from the code.
+    The loss is the cross-entropy plus half the squared distance of the mean, at the likeliest y, from the code.
 
     Args:
       model: whose trunk and heads are trained.
@@ -130,7 +130,7 @@ class ContrastiveNetwork:
     """A network of its own whose codes, of length 1, are alike for one image however it is changed, and unlike for different images.
 
     Its trunk is of the model's widths, with a head of one hidden layer. The loss is NT-Xent (Chen et al., ICML 2020, equation 1):
-    each of the 2 B changed images of a batch is to find the other one of the same image by cosine similarity, over a temperature of 0.5.
+    each of the 2 B changed images of a batch is to find the other one of the same image by cosine similarity over `TEMPERATURE`.
 
     Args:
       model: whose input, its scaling and widths are taken; it is not changed.

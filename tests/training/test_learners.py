@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from nvisa_tf import NVISA, Dataset, ModelConfig, RunConfig, TrainConfig, clustering_accuracy, input_scaling
 from nvisa_tf.augmentation import Augmentation, augment
 from nvisa_tf.data import Splits
-from nvisa_tf.training import learners
+from nvisa_tf.training import initialization, learners
 from nvisa_tf.training.initialization import Course, contrast, initialize, pretrain
 from nvisa_tf.training.learners import Autoencoder, ContrastiveNetwork
 from nvisa_tf.workflows import start_run
@@ -35,6 +35,11 @@ def data():
     return Dataset("bars", x.astype(np.float32), y)
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(initialization, "CONTRASTIVE_STEPS", 100)
+
+
 def model_of(data):
     model = NVISA(CONFIG, seed=0)
     model.set_preprocessing(*input_scaling(data))
@@ -51,18 +56,21 @@ def test_the_loss_is_nt_xent_of_two_changed_images_each(data, monkeypatch):
     codes = network.encode  # the weights of before the step
     x = tf.constant(data.x[:6])
     network.train_step(x)
+    loss = float(network.loss.result())
     for variable, value in zip(network.variables, before, strict=True):
         assert not np.array_equal(variable, value) or "bias" in variable.path
         variable.assign(value)
-    first, second = (codes(view).numpy().astype(float) for view in seen)
+    first, second = (codes(view).numpy().astype(float) for view in seen[:2])
     assert np.abs(seen[0] - seen[1]).max() > 0.1
+    network.train_step(x)  # the next step draws anew
+    assert all(np.abs(a - b).max() > 0.1 for a in seen[:2] for b in seen[2:])
     z = np.concatenate([first, second])
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
     terms = []
     for i in range(12):
         other = [np.exp(z[i] @ z[k] / 0.5) for k in range(12) if k != i]
         terms.append(-np.log(np.exp(z[i] @ z[(i + 6) % 12] / 0.5) / np.sum(other)))
-    assert float(network.loss.result()) == pytest.approx(np.mean(terms), rel=1e-4)
+    assert loss == pytest.approx(np.mean(terms), rel=1e-4)
 
 
 def test_what_is_changed_alike_goes_together_however_bright(data):
@@ -102,13 +110,23 @@ def test_an_autoencoder_is_not_asked_for_values_brighter_than_the_brightest(data
 
 def test_a_stop_ends_the_contrastive_network_too(data):
     told = []
-    course = Course(TRAINING, told.append, lambda: told and told[-1].startswith("contrastive"))
+    course = Course(dataclasses.replace(TRAINING, init_epochs=7), told.append, lambda: told and told[-1].startswith("contrastive network"))
     assert initialize(model_of(data), data, data, course) is None
+    assert "epoch 20 of 100" in told[-1]  # more than 7, as an epoch is a single step of the 100 that it takes at least
 
 
 def test_vectors_are_refused_before_anything_is_written(blobs, tmp_path):
     vectors = Dataset("blobs", *blobs)
     config = RunConfig().replace({"init": "contrastive", "n_clusters": 3})
-    with pytest.raises(ValueError, match="These examples are vectors, and init contrastive changes images"):
+    with pytest.raises(ValueError, match="vectors, and images are what init contrastive would change"):
         start_run(config, Splits(vectors, vectors, "blobs"), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+    model, course = NVISA(dataclasses.replace(CONFIG, input_shape=(6,))), Course(dataclasses.replace(TRAINING, augment=True))
+    with pytest.raises(ValueError, match="vectors, and images are what augment and init contrastive would change"):
+        initialize(model, vectors, vectors, course)
+
+
+def test_codes_that_are_not_finite_are_refused(data, monkeypatch):
+    monkeypatch.setattr(ContrastiveNetwork, "codes", lambda self, data: np.full((len(data), 64), np.nan, np.float32))
+    with pytest.raises(ValueError, match="codes are not finite; start with another init"):
+        initialize(model_of(data), data, data, Course(dataclasses.replace(TRAINING, init_epochs=1)))

@@ -1,11 +1,25 @@
 import dataclasses
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from nvisa_tf import NVISA, Dataset, Monitor, TrainConfig, Trainer, TrainingDiverged, clustering_accuracy, input_scaling
+from nvisa_tf import (
+    NVISA,
+    Augmentation,
+    Dataset,
+    Monitor,
+    RunConfig,
+    TrainConfig,
+    Trainer,
+    TrainingDiverged,
+    clustering_accuracy,
+    input_scaling,
+)
+from nvisa_tf.training import compile_for_training, initialization, learners
+from nvisa_tf.training.initialization import Course
 
 CONFIG = TrainConfig(epochs=6, batch_size=32, n_samples=3, eps_halving_epochs=2, eval_epochs=2, eval_samples=5, steps_per_call=7)
 
@@ -126,3 +140,22 @@ def test_unused_time_is_not_slept(tiny_config, data):
     started = time.monotonic()
     trainer.train()
     assert 0 < trainer.minutes <= (time.monotonic() - started) / 60
+
+
+def test_images_are_changed_as_the_options_say_in_training_and_in_what_teaches(tmp_path, monkeypatch):
+    far = {"augment_rotation": 3.0, "augment_shift": 0.1, "augment_scale": 0.2, "augment_shear": 0.3, "augment_brightness": 0.4}
+    config = RunConfig().replace({**far, "augment": True, "consistency": 2.0, "input_shape": (4, 4), "encoder_units": (8,)})
+    model = NVISA(config.model)
+    compile_for_training(model, config.train, per_epoch=3)
+    assert model._step_options.augmentation == (3.0, 0.1, 0.2, 0.3, 0.4)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again._step_options.augmentation._asdict() == {name.removeprefix("augment_"): value for name, value in far.items()}
+    assert Augmentation() == Augmentation.from_config(TrainConfig())
+
+    given = []
+    monkeypatch.setattr(learners, "augment", lambda x, seed, how: given.append(how) or tf.cast(x, tf.float32))
+    data = Dataset("noise", np.random.default_rng(0).uniform(size=(20, 4, 4)).astype(np.float32))
+    soft, codes = np.full((20, 10), 0.1), np.zeros((20, 10))
+    assert initialization.teach(model, data, soft, codes, Course(config.train))
+    assert given[0] == model._step_options.augmentation
