@@ -68,7 +68,9 @@ def integers(text: str) -> tuple[int, ...]:
 
 def _defaults(field: dataclasses.Field[Any]) -> str:
     def shown(value: Any) -> str:
-        return ",".join(map(str, value)) if isinstance(value, tuple) else {"": "empty"}.get(str(value), f"{value}")
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value) or "empty"
 
     values = {name: options[field.name] for name, options in PRESETS.items() if field.name in options}
     default = f"default {shown(field.default)}"
