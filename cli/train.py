@@ -13,7 +13,7 @@ from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_optio
 from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
-from nvisa_tf.presets import PRESETS, expected
+from nvisa_tf.presets import PRESETS, better, expected
 from nvisa_tf.run_directory import RunDirectory
 
 SMALL = 10_000  # examples under which the automatic preset is "quick"
@@ -81,6 +81,8 @@ def run(flags: argparse.Namespace) -> int:
             print(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if config.model.binarize else 'in [0, 1] as they are'}.")
         if what_to_expect := expected(chosen_preset, config):
             print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
+            if more := better(chosen_preset, config.data.dataset):
+                print(f"What gave more there: the preset {more}.")
         print(f"Run: {trainer.run.path}   (watch it with: tensorboard --logdir {shlex.quote(str(trainer.run.tensorboard))})", flush=True)
     stop_on_signals([trainer])
     try:
