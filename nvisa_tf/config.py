@@ -188,7 +188,7 @@ class TrainConfig:
             raise ValueError(f"start_from names a run and init is {self.init}, so there are two starts; set init to random.")
         if self.epochs == 0 and self.init == "random":
             raise ValueError("epochs is 0 and init is random, so there is nothing to train; set epochs to 1 or more.")
-        if (self.augment or self.init == "contrastive") and not any(getattr(self, name) for name in CHANGES):
+        if self.image_changers and not any(getattr(self, name) for name in CHANGES):
             raise ValueError(
                 f"{', '.join(CHANGES)} are all 0, so no image would be changed; set one, or use neither augment nor init contrastive."
             )
@@ -200,6 +200,12 @@ class TrainConfig:
             raise ValueError(f"eps_start is {self.eps_start}; it must not be below eps_floor, {self.eps_floor}.")
         if self.seed >= 2**31:
             raise ValueError(f"seed is {self.seed}; it must be below 2**31.")
+
+    @property
+    def image_changers(self) -> tuple[str, ...]:
+        """What is chosen that changes images, in words."""
+        chosen = {"augment": self.augment, "init contrastive": self.init == "contrastive"}
+        return tuple(name for name, is_chosen in chosen.items() if is_chosen)
 
 
 CHANGES = tuple(field.name for field in dataclasses.fields(TrainConfig) if field.name.startswith("augment_"))
@@ -214,7 +220,7 @@ class RunConfig:
     train: TrainConfig = TrainConfig()
 
     def __post_init__(self) -> None:
-        if self.model.binarize and self.train.augment_brightness and (self.train.augment or self.train.init == "contrastive"):
+        if self.model.binarize and self.train.augment_brightness and self.train.image_changers:
             raise ValueError(
                 "augment_brightness would make a binarized image black or white as a whole; set it to 0, or binarize to false."
             )

@@ -29,7 +29,7 @@ from nvisa_tf.mixtures import Mixture, fit_mixture, spread_rows
 from nvisa_tf.model import NVISA
 from nvisa_tf.networks import Decoder, LatentHead, MixturePrior
 from nvisa_tf.training.batches import step_runner, steps_per_epoch
-from nvisa_tf.training.learners import Autoencoder, ContrastiveNetwork, Teacher
+from nvisa_tf.training.learners import Autoencoder, ContrastiveNetwork, Learner, Teacher
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
@@ -52,11 +52,11 @@ class Course(NamedTuple):
         """Steps in an epoch over so many examples."""
         return steps_per_epoch(n_examples, min(self.config.batch_size, n_examples))
 
-    def teaching_epochs(self, n_examples: int) -> int:
-        """Epochs of what comes after the mixture."""
-        return max(TEACHING_EPOCHS, math.ceil(TEACHING_STEPS / self.steps_per_epoch(n_examples)))
+    def epochs(self, n_examples: int, least: int, least_steps: int) -> int:
+        """So many epochs at least, and so many steps."""
+        return max(least, math.ceil(least_steps / self.steps_per_epoch(n_examples)))
 
-    def run(self, learner: Autoencoder | ContrastiveNetwork | Teacher, x: Any, epochs: int, seed: int, name: str) -> bool:
+    def run(self, learner: Learner, x: Any, epochs: int, seed: int, name: str) -> bool:
         """Train `learner` on `x`, shuffled by the seed; False when it was stopped."""
         config, per_epoch, every = self.config, self.steps_per_epoch(len(x)), max(1, epochs // 5)
         run_steps = step_runner(
@@ -93,17 +93,17 @@ def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None
 def contrast(model: NVISA, train: Dataset, course: Course) -> ContrastiveNetwork | None:
     """A contrastive network trained for `init_epochs` of `train`, or more where these are few steps; None when it was stopped."""
     course = course._replace(config=dataclasses.replace(course.config, batch_size=CONTRASTIVE_BATCH))
-    per_epoch = course.steps_per_epoch(len(train))
-    epochs = max(course.config.init_epochs, math.ceil(CONTRASTIVE_STEPS / per_epoch))
-    network = ContrastiveNetwork(model, course.seed(6), epochs * per_epoch, Augmentation.from_config(course.config))
+    epochs = course.epochs(len(train), course.config.init_epochs, CONTRASTIVE_STEPS)
+    total = epochs * course.steps_per_epoch(len(train))
+    network = ContrastiveNetwork(model, course.seed(6), total, Augmentation.from_config(course.config))
     return network if course.run(network, train.x, epochs, course.seed(7), "contrastive network") else None
 
 
 def check_images(config: TrainConfig, shape: tuple[int, ...]) -> None:
     """Raise ValueError where examples of this shape are vectors, and what is asked for changes images."""
-    uses = [name for name, is_used in (("augment", config.augment), ("init contrastive", config.init == "contrastive")) if is_used]
-    if uses and len(shape) < 2:
-        raise ValueError(f"These examples are vectors, and images are what {' and '.join(uses)} would change; use another preset or init.")
+    if config.image_changers and len(shape) < 2:
+        what = " and ".join(config.image_changers)
+        raise ValueError(f"These examples are vectors, and images are what {what} would change; use another preset or init.")
 
 
 def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> dict[str, Any] | None:
@@ -160,9 +160,9 @@ def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> d
 
 def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.ndarray, course: Course) -> bool:
     """Teach q(y|x) the responsibilities [n, K] of `data`, and keep the mean of q(z|y,x) at the codes [n, D]; False when it was stopped."""
-    per_epoch = course.steps_per_epoch(len(data))
-    epochs = course.teaching_epochs(len(data))
-    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, epochs * per_epoch, course.seed(5), _augmentation(course.config))
+    epochs = course.epochs(len(data), TEACHING_EPOCHS, TEACHING_STEPS)
+    total = epochs * course.steps_per_epoch(len(data))
+    teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, total, course.seed(5), _augmentation(course.config))
     return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")
 
 

@@ -24,7 +24,33 @@ PROJECTION_UNITS, PROJECTION_DIM = 500, 64  # of the contrastive network's head
 TEMPERATURE = 0.5  # of its similarities
 
 
-class Autoencoder:
+class Learner:
+    """Adam on some weights, its step and the running mean of the loss.
+
+    Args:
+      variables: the weights.
+      total_steps: until the learning rate is 0.
+      seed: of how images are changed, together with the step.
+    """
+
+    def __init__(self, variables: list[Any], total_steps: int, seed: int) -> None:
+        self.variables, self._seed = variables, seed
+        self.optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(RATE, total_steps))
+        self.optimizer.build(variables)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.loss = keras.metrics.Mean()
+
+    def _step_seed(self) -> tf.Tensor:
+        return tf.stack([tf.constant(self._seed, tf.int32), tf.cast(tf.convert_to_tensor(self.step), tf.int32)])
+
+    def _learn(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        gradients = tape.gradient(loss, [v.value for v in self.variables], unconnected_gradients="zero")
+        self.optimizer.apply(gradients, self.variables)
+        self.loss.update_state(loss)
+        self.step.assign_add(1)
+
+
+class Autoencoder(Learner):
     """The model's trunk, a linear code head and the model's decoder, with a `train_step` for `step_runner`.
 
     It minimizes the squared error of the decoder's mean on the model's scale, halved and summed over an example's values; for a
@@ -38,13 +64,10 @@ class Autoencoder:
     """
 
     def __init__(self, model: NVISA, seed: int, total_steps: int, augmentation: Augmentation | None = None) -> None:
-        self.model, self._seed, self._augmentation = model, seed, augmentation
+        self.model, self._augmentation = model, augmentation
         self.head = LayerFactory(seed, 0.0).dense(model.config.latent_dim, "code")
         self.head.build((None, model.encoder.output_shape[-1]))
-        self.variables = [*_weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc)]
-        self.optimizer = _optimizer(self.variables, total_steps)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.loss = keras.metrics.Mean()
+        super().__init__(_weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc), total_steps, seed)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Codes [B, D] of raw examples [B, *input_shape]."""
@@ -57,7 +80,7 @@ class Autoencoder:
     def train_step(self, x: tf.Tensor) -> None:
         """One step of Adam on raw examples [B, *input_shape]."""
         if self._augmentation is not None:
-            x = augment(x, _seed_of(self._seed, self.step), self._augmentation)
+            x = augment(x, self._step_seed(), self._augmentation)
         target = self.model.preprocess(x)
         with tf.GradientTape() as tape:
             mean = self.model.decoder(self.encode(x))[0]
@@ -66,12 +89,10 @@ class Autoencoder:
             else:
                 each = 0.5 * tf.square(target - mean)
             loss = tf.reduce_mean(tf.reduce_sum(each, 1))
-        self.optimizer.apply(tape.gradient(loss, [v.value for v in self.variables]), self.variables)
-        self.loss.update_state(loss)
-        self.step.assign_add(1)
+        self._learn(tape, loss)
 
 
-class Teacher:
+class Teacher(Learner):
     """Teaches q(y|x) responsibilities while the mean of q(z|y,x) stays the code, with a `train_step` for `step_runner`.
 
     The loss is the cross-entropy plus half the squared distance of the mean, at the likeliest y, from the code.
@@ -96,21 +117,18 @@ class Teacher:
         seed: int = 0,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.model, self._seed, self._augmentation = model, seed, augmentation
+        self.model, self._augmentation = model, augmentation
         self._x = tf.Variable(x, trainable=False)
         self._targets = tf.Variable(np.asarray(responsibilities, np.float32), trainable=False)
         self._codes = tf.Variable(np.asarray(codes, np.float32), trainable=False)
-        self.variables = [*_weights_of(model.encoder, model.cluster_head, model.latent_head)]
-        self.optimizer = _optimizer(self.variables, total_steps)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.loss = keras.metrics.Mean()
+        super().__init__(_weights_of(model.encoder, model.cluster_head, model.latent_head), total_steps, seed)
 
     def train_step(self, rows: tf.Tensor) -> None:
         """One step of Adam on the examples with these numbers, integers [B]."""
         target, x = tf.gather(self._targets, rows), tf.gather(self._x, rows)
         changed = None
         if self._augmentation is not None:
-            changed = self.model.preprocess(augment(x, _seed_of(self._seed, self.step), self._augmentation))
+            changed = self.model.preprocess(augment(x, self._step_seed(), self._augmentation))
         with tf.GradientTape() as tape:
             h = self.model.encoder(self.model.preprocess(x))
             q_y = self.model.q_y(h)
@@ -120,13 +138,10 @@ class Teacher:
                 logits = self.model.cluster_head(self.model.encoder(changed))
                 entropy += tf.nn.softmax_cross_entropy_with_logits(target, logits)
             loss = tf.reduce_mean(entropy + 0.5 * tf.reduce_sum(tf.square(code - tf.gather(self._codes, rows)), 1))
-        gradients = tape.gradient(loss, [v.value for v in self.variables], unconnected_gradients="zero")
-        self.optimizer.apply(gradients, self.variables)
-        self.loss.update_state(loss)
-        self.step.assign_add(1)
+        self._learn(tape, loss)
 
 
-class ContrastiveNetwork:
+class ContrastiveNetwork(Learner):
     """A network of its own whose codes, of length 1, are alike for one image however it is changed, and unlike for different images.
 
     Its trunk is of the model's widths, with a head of one hidden layer. The loss is NT-Xent (Chen et al., ICML 2020, equation 1):
@@ -140,15 +155,12 @@ class ContrastiveNetwork:
     """
 
     def __init__(self, model: NVISA, seed: int, total_steps: int, augmentation: Augmentation) -> None:
-        self.model, self._seed, self._augmentation = model, seed, augmentation
+        self.model, self._augmentation = model, augmentation
         factory, config = LayerFactory(seed, 0.0), model.config
         self._trunk = factory.mlp(config.input_dim, (*config.encoder_units, PROJECTION_UNITS), "contrastive")
         self._head = factory.dense(PROJECTION_DIM, "projection")
         self._head.build((None, PROJECTION_UNITS))
-        self.variables = [*_weights_of(self._trunk, self._head)]
-        self.optimizer = _optimizer(self.variables, total_steps)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.loss = keras.metrics.Mean()
+        super().__init__(_weights_of(self._trunk, self._head), total_steps, seed)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Codes [B, P] of raw examples [B, *input_shape]."""
@@ -160,16 +172,14 @@ class ContrastiveNetwork:
 
     def train_step(self, x: tf.Tensor) -> None:
         """One step of Adam on raw images [B, *input_shape]."""
-        seeds = tf.unstack(tf.random.split(_seed_of(self._seed, self.step), 2))
+        seeds = tf.unstack(tf.random.split(self._step_seed(), 2))
         views = tf.concat([augment(x, seed, self._augmentation) for seed in seeds], 0)
         rows = tf.range(2 * tf.shape(x)[0])
         with tf.GradientTape() as tape:
             codes = self.encode(views)
             similarities = tf.linalg.set_diag(codes @ tf.transpose(codes) / TEMPERATURE, tf.fill([tf.size(rows)], -1e9))
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.roll(rows, tf.size(rows) // 2, 0), similarities))
-        self.optimizer.apply(tape.gradient(loss, [v.value for v in self.variables]), self.variables)
-        self.loss.update_state(loss)
-        self.step.assign_add(1)
+        self._learn(tape, loss)
 
 
 def _encode_all(encode: Any, data: Dataset) -> np.ndarray:
@@ -177,15 +187,5 @@ def _encode_all(encode: Any, data: Dataset) -> np.ndarray:
     return np.concatenate([function(tf.constant(x)).numpy() for _, x in data.chunks()])
 
 
-def _seed_of(seed: int, step: tf.Variable) -> tf.Tensor:
-    return tf.stack([tf.constant(seed, tf.int32), tf.cast(tf.convert_to_tensor(step), tf.int32)])
-
-
 def _weights_of(*layers: Any) -> list[Any]:
     return [weight for layer in layers for weight in layer.trainable_weights]
-
-
-def _optimizer(variables: list[Any], total_steps: int) -> Any:
-    optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(RATE, total_steps))
-    optimizer.build(variables)
-    return optimizer
