@@ -43,12 +43,12 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
 
         from nvisa_tf import restarts, workflows
         from nvisa_tf.training import Trainer
-        from nvisa_tf.training.batches import kept_on_device
-    possible = kept_on_device(splits.train.x, config.train.pipeline)
-    if flags.batched and not possible:
-        raise ValueError("--batched keeps the data on the device, and these are streamed; add --pipeline memory, or leave it out.")
+        from nvisa_tf.training.together import why_not_together
+    why_not = why_not_together(config.model, splits.train.x, config.train.pipeline)
+    if flags.batched and why_not:
+        raise ValueError(f"--batched: {why_not}")
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    batched = possible and not by_processes(flags, config) and (flags.batched or on_gpu)
+    batched = not why_not and not by_processes(flags, config) and (flags.batched or on_gpu)
     if batched:
         repeat_exactly()
     else:

@@ -81,6 +81,8 @@ class ModelConfig:
     encoder_units: tuple[int, ...] = _option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
     posterior_units: int = _option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
     decoder_units: tuple[int, ...] = _option((500, 500), "widths of the decoder", minimum=1)
+    encoder_filters: tuple[int, ...] = _option((), "filters of 3x3 convolutions, stride 2, before encoder_units; images only", minimum=1)
+    decoder_filters: tuple[int, ...] = _option((), "filters of as many transposed convolutions after decoder_units; images only", minimum=1)
     likelihood: str = _option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
     binarize: bool = _option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
     decoder_scale: str = _option(
@@ -93,11 +95,16 @@ class ModelConfig:
     l2: float = _option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
 
     def __post_init__(self) -> None:
-        for name in ("input_shape", "encoder_units", "decoder_units", "baseline_units"):  # JSON and TOML bring lists
-            object.__setattr__(self, name, tuple(int(n) for n in getattr(self, name)))
+        for field in dataclasses.fields(self):
+            if field.type == "tuple[int, ...]":  # as the annotation reads; JSON and TOML bring lists
+                object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
         _check_fields(self)
         if self.binarize and self.likelihood != "bernoulli":
             raise ValueError(f"binarize goes with the Bernoulli likelihood, and likelihood is {self.likelihood}; set it to bernoulli.")
+        for name in ("encoder_filters", "decoder_filters"):
+            if getattr(self, name) and self.input_shape and len(self.input_shape) not in (2, 3):
+                shape = "x".join(map(str, self.input_shape))
+                raise ValueError(f"{name} is for images, and these examples have the shape {shape}; leave it out.")
 
     @property
     def input_dim(self) -> int:

@@ -50,12 +50,12 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
         self.config = config
         self.seed = seed
         factory = LayerFactory(seed, config.l2)
-        self.encoder = factory.mlp(config.input_dim, config.encoder_units, "encoder")
+        self.encoder = factory.trunk(config.input_shape, config.encoder_filters, config.encoder_units, "encoder")
         self.cluster_head = factory.dense(config.n_clusters, "cluster_head")
         conditioned = config.n_clusters if config.posterior == "full" else None
         self.latent_head = LatentHead(factory, config.posterior_units, config.latent_dim, conditioned)
         scale = config.decoder_scale if config.likelihood == "gaussian" else "none"
-        self.decoder = Decoder(factory, config.latent_dim, config.decoder_units, config.input_dim, scale)
+        self.decoder = Decoder(factory, config.latent_dim, config.decoder_units, config.input_shape, scale, config.decoder_filters)
         self.prior = MixturePrior(factory, config.n_clusters, config.latent_dim, config.learn_prior_weights)
         self.control_network = factory.scalar_mlp(config.input_dim, config.baseline_units, "control") if config.baseline_units else None
         self.trackers = {name: RunningMean(name=name) for name in METRICS}
@@ -66,9 +66,8 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
         if hasattr(self, "step"):
             return
         config = self.config
-        width = config.encoder_units[-1] if config.encoder_units else config.input_dim
-        self.cluster_head.build((None, width))
-        self.latent_head.build((None, width))
+        self.cluster_head.build(self.encoder.output_shape)
+        self.latent_head.build(self.encoder.output_shape)
         self.decoder.build((None, config.latent_dim))
         self.prior.build()
 

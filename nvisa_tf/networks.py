@@ -5,6 +5,7 @@ They give numbers (logits, means, raw scales); distributions.py says what these 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,25 +27,65 @@ class LayerFactory:
         """The next layer's own seed."""
         return next(self._seeds)
 
+    def _kernel(self) -> dict[str, Any]:
+        """Glorot weights and, if asked for, an L2 penalty on the kernel."""
+        return {
+            "kernel_initializer": keras.initializers.GlorotUniform(self.seed()),
+            "kernel_regularizer": keras.regularizers.L2(self._l2) if self._l2 else None,
+        }
+
     def dense(self, units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
-        """A dense layer with Glorot weights and, if asked for, an L2 penalty on its kernel."""
-        return keras.layers.Dense(
-            units,
-            kernel_initializer=keras.initializers.GlorotUniform(self.seed()),
-            kernel_regularizer=keras.regularizers.L2(self._l2) if self._l2 else None,
-            name=name,
-            **kwargs,
-        )
+        """A dense layer."""
+        return keras.layers.Dense(units, name=name, **self._kernel(), **kwargs)
+
+    def convolution(self, filters: int, name: str) -> keras.layers.Conv2D:
+        """A convolution that halves an image's sides, with ReLU."""
+        return keras.layers.Conv2D(filters, 3, 2, "same", activation="relu", name=name, **self._kernel())
+
+    def transposed_convolution(self, filters: int, name: str, activation: str | None = "relu") -> keras.layers.Conv2DTranspose:
+        """A convolution that doubles an image's sides."""
+        return keras.layers.Conv2DTranspose(filters, 3, 2, "same", activation=activation, name=name, **self._kernel())
 
     def mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """Dense layers with leaky ReLU (slope 0.2), built for [..., input_dim]."""
         layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)] or [keras.layers.Identity()]
         return keras.Sequential([keras.Input((input_dim,)), *layers], name=name)
 
+    def trunk(self, shape: tuple[int, ...], filters: tuple[int, ...], units: tuple[int, ...], name: str) -> keras.Sequential:
+        """An MLP after convolutions, [B, d] to [B, the last of `units`]; d: of a flattened image of `shape`. Without filters: `mlp`."""
+        if not filters:
+            return self.mlp(math.prod(shape), units, name)
+        convolutions = [self.convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters)]
+        layers = [keras.layers.Reshape(_with_channels(shape)), *convolutions, keras.layers.Flatten()]
+        layers += self.mlp(math.prod(_halved(shape, len(filters))) * filters[-1], units, name).layers
+        return keras.Sequential([keras.Input((math.prod(shape),)), *layers], name=name)
+
+    def image(self, width: int, filters: tuple[int, ...], shape: tuple[int, ...], name: str) -> keras.Sequential:
+        """Flattened images [B, d] of `shape` from features [B, width], by a dense layer and transposed convolutions.
+
+        There is one more of these than `filters`, so the first has the small image of a trunk with as many filters as it is given.
+        """
+        height, breadth, channels = _with_channels(shape)
+        small = (*_halved(shape, len(filters)), filters[0])
+        more = [n * 2 ** len(filters) - side for n, side in zip(small, (height, breadth), strict=False)]  # where a side is no multiple
+        layers = [self.dense(math.prod(small), f"{name}_small", activation="leaky_relu"), keras.layers.Reshape(small)]
+        layers += [self.transposed_convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters[1:])]
+        layers += [self.transposed_convolution(channels, f"{name}_out", None)]
+        layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1]))), keras.layers.Flatten()]
+        return keras.Sequential([keras.Input((width,)), *layers], name=name)
+
     def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """An MLP with one linear output, [..., input_dim] to [..., 1]."""
         hidden = self.mlp(input_dim, units, name).layers
         return keras.Sequential([keras.Input((input_dim,)), *hidden, self.dense(1, f"{name}_out")], name=name)
+
+
+def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape if len(shape) == 3 else (*shape, 1)
+
+
+def _halved(shape: tuple[int, ...], times: int) -> tuple[int, int]:
+    return -(-shape[0] // 2**times), -(-shape[1] // 2**times)
 
 
 class LatentHead(keras.layers.Layer):
@@ -106,21 +147,33 @@ class Decoder(keras.layers.Layer):
       factory: where layers come from.
       latent_dim: D.
       units: hidden widths.
-      output_dim: d.
+      shape: of one example, of d values in all.
       scale: "network", a function of z; "per_dimension", one learned value a dimension; "none".
+      filters: of transposed convolutions that give the mean; empty: a dense layer does.
     """
 
-    def __init__(self, factory: LayerFactory, latent_dim: int, units: tuple[int, ...], output_dim: int, scale: str) -> None:
+    def __init__(
+        self,
+        factory: LayerFactory,
+        latent_dim: int,
+        units: tuple[int, ...],
+        shape: tuple[int, ...],
+        scale: str,
+        filters: tuple[int, ...] = (),
+    ) -> None:
         super().__init__(name="decoder")
         self.trunk = factory.mlp(latent_dim, units, "decoder_trunk")
-        self.loc = factory.dense(output_dim, "loc")
+        output_dim = math.prod(shape)
+        width = units[-1] if units else latent_dim
+        self.loc = factory.image(width, filters, shape, "loc") if filters else factory.dense(output_dim, "loc")
         self.scale_net = factory.dense(output_dim, "raw_scale") if scale == "network" else None
         self._scale, self._output_dim = scale, output_dim
-        self._width = units[-1] if units else latent_dim
+        self._width = width
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """input_shape: of z, [..., D]."""
-        self.loc.build((None, self._width))
+        if not self.loc.built:
+            self.loc.build((None, self._width))
         if self.scale_net is not None:
             self.scale_net.build((None, self._width))
         self.raw_scale = None

@@ -250,7 +250,8 @@ def _augmentation(config: TrainConfig) -> Augmentation | None:
 
 def _layers_of_z(decoder: Decoder) -> list[Any]:
     dense = [layer for layer in decoder.trunk.layers if isinstance(layer, keras.layers.Dense)]
-    return dense[:1] or [layer for layer in (decoder.loc, decoder.scale_net) if layer is not None]
+    mean = decoder.loc.layers[0] if isinstance(decoder.loc, keras.Sequential) else decoder.loc
+    return dense[:1] or [layer for layer in (mean, decoder.scale_net) if layer is not None]
 
 
 def _raw(scale: Any) -> Any:

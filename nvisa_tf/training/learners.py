@@ -144,11 +144,12 @@ class Teacher(Learner):
 class ContrastiveNetwork(Learner):
     """A network of its own whose codes, of length 1, are alike for one image however it is changed, and unlike for different images.
 
-    Its trunk is of the model's widths, with a head of one hidden layer. The loss is NT-Xent (Chen et al., ICML 2020, equation 1):
-    each of the 2 B changed images of a batch is to find the other one of the same image by cosine similarity over `TEMPERATURE`.
+    Its trunk is of the model's filters and widths, with a head of one hidden layer. The loss is NT-Xent (Chen et al., ICML 2020,
+    equation 1): each of the 2 B changed images of a batch is to find the other one of the same image by cosine similarity over
+    `TEMPERATURE`.
 
     Args:
-      model: whose input, its scaling and widths are taken; it is not changed.
+      model: whose input, its scaling, filters and widths are taken; it is not changed.
       seed: of the weights, and of how the images are changed.
       total_steps: until the learning rate is 0.
       augmentation: how far they are.
@@ -157,7 +158,7 @@ class ContrastiveNetwork(Learner):
     def __init__(self, model: NVISA, seed: int, total_steps: int, augmentation: Augmentation) -> None:
         self.model, self._augmentation = model, augmentation
         factory, config = LayerFactory(seed, 0.0), model.config
-        self._trunk = factory.mlp(config.input_dim, (*config.encoder_units, PROJECTION_UNITS), "contrastive")
+        self._trunk = factory.trunk(config.input_shape, config.encoder_filters, (*config.encoder_units, PROJECTION_UNITS), "contrastive")
         self._head = factory.dense(PROJECTION_DIM, "projection")
         self._head.build((None, PROJECTION_UNITS))
         super().__init__(_weights_of(self._trunk, self._head), total_steps, seed)

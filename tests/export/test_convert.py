@@ -38,7 +38,9 @@ def assert_answers(ask, model, tolerance):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"hold_scales": True}, {"posterior": "mean_field"}, {"likelihood": "bernoulli", "binarize": True}], ids=str
+    "changes",
+    [{}, {"hold_scales": True}, {"posterior": "mean_field"}, {"likelihood": "bernoulli", "binarize": True}, {"encoder_filters": (4, 8)}],
+    ids=str,
 )
 def test_tflite_and_saved_model_answer_like_keras(changes, tmp_path):
     model = shaken(dataclasses.replace(CONFIG, **changes))

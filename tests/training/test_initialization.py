@@ -44,9 +44,18 @@ def autoencoder(tiny_config):
     return found
 
 
-@pytest.mark.parametrize(("decoder_units", "scale"), [((16,), "network"), ((), "network"), ((), "per_dimension")])
-def test_rescaling_changes_the_codes_and_nothing_behind_them(tiny_config, data, decoder_units, scale):
-    model = NVISA(dataclasses.replace(tiny_config, decoder_units=decoder_units, decoder_scale=scale))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"decoder_units": ()},
+        {"decoder_units": (), "decoder_scale": "per_dimension"},
+        {"input_shape": (2, 3), "decoder_units": (), "decoder_filters": (4,)},
+    ],
+    ids=str,
+)
+def test_rescaling_changes_the_codes_and_nothing_behind_them(tiny_config, data, changes):
+    model = NVISA(dataclasses.replace(tiny_config, **changes))
     autoencoder = Autoencoder(model, 3, 10)
     autoencoder.head.bias.assign([5.0, -3.0])
     x = tf.constant(data.x)

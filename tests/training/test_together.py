@@ -122,3 +122,14 @@ def test_what_cannot_go_together_is_refused(data):
     with pytest.raises(ValueError, match="pipeline to memory"):
         train_together([trainer(data, seed, pipeline="stream") for seed in (3, 4)])
     assert train_together([]) == []
+
+
+@pytest.mark.parametrize("filters", [{"encoder_filters": (4,)}, {"decoder_filters": (4,)}], ids=str)
+def test_convolutions_are_refused_before_anything_is_traced(filters):
+    images = Dataset("images", np.zeros((20, 4, 4), np.float32))
+    config = CONFIG.replace({**filters, "input_shape": (4, 4)})
+    alike = [Trainer(NVISA(config.model, seed=seed), dataclasses.replace(config.train, seed=seed), images) for seed in SEEDS]
+    with pytest.raises(
+        ValueError, match="with encoder_filters or decoder_filters cannot be trained in one program; train one after another"
+    ):
+        train_together(alike)
