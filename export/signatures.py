@@ -38,7 +38,7 @@ def frozen_module(model: NVISA, names: Sequence[str], input_dtype: str, batch: i
     module, functions = tf.Module(), {}
     for name in names:
         function, specification = _FUNCTIONS[name](model, input_dtype, batch)
-        traced = tf.function(function, input_signature=specification).get_concrete_function()
+        traced = tf.function(function, input_signature=specification, autograph=False).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)
         functions[name] = _named(frozen, list(traced.structured_outputs), specification)
         setattr(module, name, functions[name])
@@ -65,12 +65,12 @@ def _named(frozen: Any, outputs: list[str], specification: list[tf.TensorSpec]) 
         def of_image(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return dict(zip(outputs, frozen(image), strict=True))
 
-        return tf.function(of_image, input_signature=specification)
+        return tf.function(of_image, input_signature=specification, autograph=False)
 
     def of_cluster(cluster: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(zip(outputs, frozen(cluster, noise), strict=True))
 
-    return tf.function(of_cluster, input_signature=specification)
+    return tf.function(of_cluster, input_signature=specification, autograph=False)
 
 
 Exported = tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]

@@ -108,5 +108,5 @@ class ClusteringMixin:
         """The `tf.function` of one of the model's methods, traced once and kept."""
         functions = self.__dict__.setdefault("_functions", {})
         if method not in functions:
-            functions[method] = tf.function(getattr(self, method), reduce_retracing=True)
+            functions[method] = tf.function(getattr(self, method), reduce_retracing=True, autograph=False)
         return functions[method]

@@ -44,6 +44,7 @@ def batched_runner(models: Sequence[Any], x: Array, *, batch_size: int, seeds: S
     data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")
     variables = [_state(model) for model in models]
 
+    @tf.autograph.experimental.do_not_convert  # as in `step_runner`
     def one_step(like: StepNoise, arguments: tuple[list[tf.Tensor], tf.Tensor, list[tf.Tensor]]) -> list[tf.Tensor]:
         values, raw, parts = arguments
         left = iter(parts)

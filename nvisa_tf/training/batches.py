@@ -53,11 +53,15 @@ def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: s
     """
     batch_size = min(batch_size, len(x))
     per_epoch = steps_per_epoch(len(x), batch_size)
+    # A step has no control flow in Python that depends on tensors, and looking for it takes longer than all other tracing.
+    train_step = tf.autograph.experimental.do_not_convert(model.train_step)
     make = _memory_runner if kept_on_device(x, pipeline) else _stream_runner
-    return make(model, x, batch_size, per_epoch, seed, total_steps, xla)
+    return make(model, train_step, x, batch_size, per_epoch, seed, total_steps, xla)
 
 
-def _memory_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool) -> Callable[[int], None]:
+def _memory_runner(
+    model: Any, train_step: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
+) -> Callable[[int], None]:
     # A variable, so that the compiled program takes the data as an argument and not as a literal.
     data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")
     order_of = functools.partial(permutation, len(x), seed)
@@ -72,12 +76,14 @@ def _memory_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: 
             if index == 0:
                 order = order_of(tf.cast(step // per_epoch, tf.int32))
             rows = tf.slice(order, [index * batch_size], [batch_size])
-            model.train_step(tf.gather(data, rows))
+            train_step(tf.gather(data, rows))
 
     return lambda n_steps: run(tf.constant(n_steps))
 
 
-def _stream_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool) -> Callable[[int], None]:
+def _stream_runner(
+    model: Any, train_step: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
+) -> Callable[[int], None]:
     @functools.lru_cache(maxsize=2)
     def order_of(epoch: int) -> np.ndarray:
         return permutation(len(x), seed, tf.constant(epoch, tf.int32)).numpy()
@@ -97,7 +103,7 @@ def _stream_runner(model: Any, x: Array, batch_size: int, per_epoch: int, seed: 
         for _ in tf.range(n_steps):
             one_step(next(iterator))
 
-    one_step = tf.function(model.train_step, jit_compile=True) if xla else model.train_step
+    one_step = tf.function(train_step, jit_compile=True) if xla else train_step
 
     def run_steps(n_steps: int) -> None:
         if "batches" not in iterators:

@@ -232,7 +232,7 @@ def start_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:
     if scale_weights is None:  # Bernoulli
         return
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def squares(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.square(model.preprocess(x) - model.decoder(z)[0]), 0)
 

@@ -184,7 +184,7 @@ class ContrastiveNetwork(Learner):
 
 
 def _encode_all(encode: Any, data: Dataset) -> np.ndarray:
-    function = tf.function(encode, reduce_retracing=True)
+    function = tf.function(encode, reduce_retracing=True, autograph=False)
     return np.concatenate([function(tf.constant(x)).numpy() for _, x in data.chunks()])
 
 
