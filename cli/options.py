@@ -70,7 +70,7 @@ def _defaults(field: dataclasses.Field[Any]) -> str:
     def shown(value: Any) -> str:
         if isinstance(value, float):
             return f"{value:.4g}"
-        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value) or "empty"
+        return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value) or "empty"
 
     values = {name: options[field.name] for name, options in PRESETS.items() if field.name in options}
     default = f"default {shown(field.default)}"

@@ -229,6 +229,7 @@ def test_bad_input_is_one_sentence_and_exit_2(cli, words, expected, tmp_path, mo
         (["sample", "RUN", "--clusters", "7"], "the clusters are 0 to 2"),
         (["train", "--resume", "RUN", "--n-clusters", "4"], "--n-clusters cannot change with --resume"),
         (["train", "--resume", "RUN", "--out", "x"], "--out cannot change with --resume"),
+        (["train", "--dataset", "BLOBS", "--encoder-filters", "8"], "encoder_filters is for images"),
         (["train", "--dataset", "BLOBS", "--preset", "augmented"], "vectors, and images are what augment would change"),
         (["train", "--dataset", "BLOBS", "--augment", "--restarts", "2", "--batched"], "vectors, and images are what augment would change"),
         (["train", "--out", "RUN"], "is not empty, and a run never overwrites anything"),

@@ -46,3 +46,9 @@ def test_a_run_that_is_started_from_gives_the_model_and_flags_win(tmp_path):
         config_from_flags(parsed("--start-from", str(tmp_path / "run"), "--init", "kmeans"), "fast")
     with pytest.raises(ValueError, match="not a run directory"):
         config_from_flags(parsed("--start-from", str(tmp_path)), "fast")
+
+
+def test_help_says_that_a_list_is_empty_by_default():
+    parser = argparse.ArgumentParser()
+    add_config_flags(parser)
+    assert "images only (default none)" in " ".join(parser.format_help().split())
