@@ -59,7 +59,9 @@ def given_options(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def integers(text: str) -> tuple[int, ...]:
-    """Parse "500,500"; argparse turns the error into its own sentence."""
+    """Parse "500,500" or "none"; argparse turns the error into its own sentence."""
+    if text == "none":
+        return ()
     try:
         return tuple(int(part) for part in text.split(",") if part)
     except ValueError:

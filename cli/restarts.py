@@ -32,8 +32,8 @@ def check_flags(flags: argparse.Namespace) -> None:
 
 
 def by_processes(flags: argparse.Namespace, config: RunConfig) -> bool:
-    """Whether the flags alone say that every restart is a process of its own."""
-    return flags.batched is False or flags.jobs is not None or config.train.pipeline == "stream"
+    """Whether it is known before the data that every restart is a process of its own."""
+    return flags.batched is False or flags.jobs is not None or config.train.pipeline == "stream" or config.model.has_convolutions
 
 
 def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
@@ -46,13 +46,13 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
         from nvisa_tf.training.together import why_not_together
     why_not = why_not_together(config.model, splits.train.x, config.train.pipeline)
     if flags.batched and why_not:
-        raise ValueError(f"--batched: {why_not}")
+        raise ValueError(f"{why_not}; leave --batched out.")
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     batched = not why_not and not by_processes(flags, config) and (flags.batched or on_gpu)
     if batched:
         repeat_exactly()
     else:
-        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs, which are processes of their own
+        _leave_gpu(tf)
     tf.get_logger().setLevel("ERROR")  # it warns of a program for each model, which is what is wanted
     out = Path(flags.out) if flags.out else free_name(config, "-restarts")
     jobs = restarts.jobs_of(config, flags.restarts, out)
@@ -89,6 +89,14 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
 def _run_processes(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
     end_on_signals()  # the runs save a checkpoint and end
     return run_all(jobs, flags.jobs or 1, _tell)
+
+
+def _leave_gpu(tf: Any) -> None:
+    """Leave the GPU's memory to the runs, which are processes of their own."""
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:  # loading the data has taken it already, when nothing but their size said that they are streamed
+        raise ValueError("These data are too large for restarts in one program; add --no-batched.") from None
 
 
 def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:

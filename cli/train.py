@@ -37,7 +37,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--batched",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="all restarts in one program, which fills a GPU (default: on a GPU that --jobs does not share, yes; else one after another)",
+        help="all restarts in one program, which fills a GPU (default: on a GPU that --jobs does not share, yes, but for convolutions; "
+        "else one after another)",
     )
     group.add_argument(
         "--choose-by",
@@ -61,7 +62,7 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.training import TrainingDiverged
     if flags.restarts is not None and restarts.by_processes(flags, config):
-        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it is too late
+        tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
     splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         chosen_preset = "quick"

@@ -81,8 +81,14 @@ class ModelConfig:
     encoder_units: tuple[int, ...] = _option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
     posterior_units: int = _option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
     decoder_units: tuple[int, ...] = _option((500, 500), "widths of the decoder", minimum=1)
-    encoder_filters: tuple[int, ...] = _option((), "filters of 3x3 convolutions, stride 2, before encoder_units; images only", minimum=1)
-    decoder_filters: tuple[int, ...] = _option((), "filters of as many transposed convolutions after decoder_units; images only", minimum=1)
+    encoder_filters: tuple[int, ...] = _option(
+        (), "filters of 3x3 convolutions before encoder_units, each of which halves an image; images only", minimum=1
+    )
+    decoder_filters: tuple[int, ...] = _option(
+        (),
+        "what as many transposed convolutions after decoder_units take in, each of which doubles an image, for mu_x; images only",
+        minimum=1,
+    )
     likelihood: str = _option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
     binarize: bool = _option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
     decoder_scale: str = _option(
@@ -102,9 +108,22 @@ class ModelConfig:
         if self.binarize and self.likelihood != "bernoulli":
             raise ValueError(f"binarize goes with the Bernoulli likelihood, and likelihood is {self.likelihood}; set it to bernoulli.")
         for name in ("encoder_filters", "decoder_filters"):
-            if getattr(self, name) and self.input_shape and len(self.input_shape) not in (2, 3):
-                shape = "x".join(map(str, self.input_shape))
-                raise ValueError(f"{name} is for images, and these examples have the shape {shape}; leave it out.")
+            self._check_filters(name, len(getattr(self, name)))
+
+    def _check_filters(self, name: str, times: int) -> None:
+        if not times or not self.input_shape:  # which comes from the data
+            return
+        shape = "x".join(map(str, self.input_shape))
+        if len(self.input_shape) not in (2, 3):
+            raise ValueError(f"{name} is for images, and these examples have the shape {shape}; leave it out.")
+        most = math.ceil(math.log2(max(self.input_shape[:2])))
+        if times > most:
+            raise ValueError(f"{name} has {times} filters, and images of {shape} can be halved {most} times; give at most so many.")
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether encoder or decoder have convolutions."""
+        return bool(self.encoder_filters or self.decoder_filters)
 
     @property
     def input_dim(self) -> int:
@@ -128,7 +147,7 @@ class TrainConfig:
     )
     forward_precision: str = _option(
         "float32",
-        "matrix products of the decoder's passes without gradient (decoder_gradient resampled); bfloat16 is faster on some CPUs and GPUs",
+        "dense layers' products in the decoder's passes without gradient (decoder_gradient resampled); bfloat16 is faster on some machines",
         ("float32", "bfloat16"),
     )
     max_rows: int = _option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)

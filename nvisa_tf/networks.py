@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+LAST = "channels_last"  # whatever Keras is set to
 SOFTPLUS_OF_ONE = float(np.log(np.expm1(1.0)))  # softplus of this is 1
 
 
@@ -40,11 +41,11 @@ class LayerFactory:
 
     def convolution(self, filters: int, name: str) -> keras.layers.Conv2D:
         """A convolution that halves an image's sides, with ReLU."""
-        return keras.layers.Conv2D(filters, 3, 2, "same", activation="relu", name=name, **self._kernel())
+        return keras.layers.Conv2D(filters, 3, 2, "same", data_format=LAST, activation="relu", name=name, **self._kernel())
 
     def transposed_convolution(self, filters: int, name: str, activation: str | None = "relu") -> keras.layers.Conv2DTranspose:
         """A convolution that doubles an image's sides."""
-        return keras.layers.Conv2DTranspose(filters, 3, 2, "same", activation=activation, name=name, **self._kernel())
+        return keras.layers.Conv2DTranspose(filters, 3, 2, "same", data_format=LAST, activation=activation, name=name, **self._kernel())
 
     def mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """Dense layers with leaky ReLU (slope 0.2), built for [..., input_dim]."""
@@ -56,14 +57,15 @@ class LayerFactory:
         if not filters:
             return self.mlp(math.prod(shape), units, name)
         convolutions = [self.convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters)]
-        layers = [keras.layers.Reshape(_with_channels(shape)), *convolutions, keras.layers.Flatten()]
+        layers = [keras.layers.Reshape(_with_channels(shape)), *convolutions, keras.layers.Flatten(LAST)]
         layers += self.mlp(math.prod(_halved(shape, len(filters))) * filters[-1], units, name).layers
         return keras.Sequential([keras.Input((math.prod(shape),)), *layers], name=name)
 
     def image(self, width: int, filters: tuple[int, ...], shape: tuple[int, ...], name: str) -> keras.Sequential:
-        """Flattened images [B, d] of `shape` from features [B, width], by a dense layer and transposed convolutions.
+        """Flattened images [B, d] of `shape` from features [B, width].
 
-        There is one more of these than `filters`, so the first has the small image of a trunk with as many filters as it is given.
+        A dense layer gives the small image that a trunk of as many filters would end at, of filters[0] channels, and as many
+        transposed convolutions bring it to its size: to filters[1], ... channels and in the end the image's.
         """
         height, breadth, channels = _with_channels(shape)
         small = (*_halved(shape, len(filters)), filters[0])
@@ -71,7 +73,7 @@ class LayerFactory:
         layers = [self.dense(math.prod(small), f"{name}_small", activation="leaky_relu"), keras.layers.Reshape(small)]
         layers += [self.transposed_convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters[1:])]
         layers += [self.transposed_convolution(channels, f"{name}_out", None)]
-        layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1]))), keras.layers.Flatten()]
+        layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1])), LAST), keras.layers.Flatten(LAST)]
         return keras.Sequential([keras.Input((width,)), *layers], name=name)
 
     def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
@@ -184,8 +186,7 @@ class Decoder(keras.layers.Layer):
         """z: [..., D]. Mean [..., d]; raw scale [..., d], [d] or None; float32, the matrix products in `precision`."""
         leading = tf.shape(z)[:-1]
         hidden = tf.reshape(z, [-1, z.shape[-1]])
-        for layer in self.trunk.layers:
-            hidden = _in_precision(layer, hidden, precision)
+        hidden = _in_precision(self.trunk, hidden, precision)
 
         def restore(rows: tf.Tensor) -> tf.Tensor:
             return tf.reshape(rows, tf.concat([leading, [self._output_dim]], 0))
@@ -197,7 +198,11 @@ class Decoder(keras.layers.Layer):
 
 
 def _in_precision(layer: Any, rows: tf.Tensor, precision: str) -> tf.Tensor:
-    """A layer's output, float32; a dense one's matrix product in `precision`."""
+    """A layer's output, float32; the matrix products of dense ones, also in a stack, in `precision`."""
+    if isinstance(layer, keras.Sequential):
+        for one in layer.layers:
+            rows = _in_precision(one, rows, precision)
+        return rows
     if precision == "float32" or not isinstance(layer, keras.layers.Dense):
         return layer(rows)
     product = tf.cast(rows, precision) @ tf.cast(tf.convert_to_tensor(layer.kernel), precision)

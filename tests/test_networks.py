@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,13 +86,38 @@ def test_a_model_of_convolutions_learns_through_all_its_weights(likelihood):
         encoder_filters=(4, 8), decoder_filters=(8, 4), likelihood=likelihood,
     )  # fmt: skip
     model = NVISA(config, seed=1)
-    model.compile(n_samples=5, decoder_gradient="resampled", forward_precision="bfloat16")
+    model.compile(n_samples=5, decoder_gradient="resampled")
     x = tf.constant(RNG.uniform(size=(20, 63)), tf.float32)
     gradients = model.loss_gradient(x, tf.constant([1, 2])).gradients
     still = {v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if not np.any(g.numpy())}
     assert not still
     assert len(model.losses) == sum(1 for v in model.trainable_variables if v.path.endswith("kernel"))
     assert model.p_x(tf.zeros((4, 20, 2))).mean().shape == (4, 20, 63)
+
+
+def test_dense_layers_among_convolutions_have_their_precision_and_convolutions_do_not():
+    model = NVISA(ModelConfig(input_shape=(8, 8), latent_dim=2, decoder_units=(), decoder_filters=(4,), decoder_scale="per_dimension"))
+    z = RNG.normal(size=(20, 2)).astype(np.float32)
+    dense, reshape, convolution = model.decoder.loc.layers[:3]
+    cut = tf.bfloat16.as_numpy_dtype
+    small = relu(z.astype(cut).astype(np.float64) @ dense.kernel.numpy().astype(cut).astype(np.float64), 0.2)
+    expected = convolution(small.reshape(-1, *reshape.target_shape).astype(np.float32)).numpy().reshape(20, 64)
+    found = model.decoder(tf.constant(z), precision="bfloat16")[0].numpy()
+    assert np.abs(found - model.decoder(tf.constant(z))[0]).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=5e-3)
+
+
+def test_a_keras_file_of_convolutions_answers_alike_whatever_keras_is_set_to(tmp_path):
+    model = NVISA(ModelConfig(input_shape=(8, 6, 3), encoder_filters=(4,), decoder_filters=(4,), encoder_units=(8,), decoder_units=(8,)))
+    x = RNG.uniform(size=(5, 8, 6, 3)).astype(np.float32)
+    model.save(tmp_path / "model.keras")
+    keras.backend.set_image_data_format("channels_first")
+    try:
+        again = keras.saving.load_model(tmp_path / "model.keras")
+    finally:
+        keras.backend.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(again.predict_proba(x), model.predict_proba(x))
+    np.testing.assert_array_equal(again.reconstruct(x), model.reconstruct(x))
 
 
 def test_what_is_no_image_has_no_convolutions():
@@ -103,3 +129,6 @@ def test_what_is_no_image_has_no_convolutions():
         ModelConfig(input_shape=(2, 3, 4, 5), decoder_filters=(4,))
     with pytest.raises(ValueError, match="encoder_filters is 0; it must be at least 1"):
         ModelConfig(encoder_filters=(0,))
+    with pytest.raises(ValueError, match="decoder_filters has 4 filters, and images of 8x5 can be halved 3 times; give at most so many"):
+        ModelConfig(input_shape=(8, 5), decoder_filters=(4,) * 4)
+    assert NVISA(ModelConfig(input_shape=(9, 5), encoder_filters=(4,) * 4)).encoder.layers[4].output.shape[1:] == (1, 1, 4)

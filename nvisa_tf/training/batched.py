@@ -20,6 +20,9 @@ from nvisa_tf.data import Array
 from nvisa_tf.particles import StepNoise
 from nvisa_tf.training.batches import permutation, steps_per_epoch
 
+# tf.vectorized_map wants one filter for all (TensorFlow 2.21).
+NO_CONVOLUTIONS = "Models with encoder_filters or decoder_filters are trained one after another, not in one program"
+
 
 def batched_runner(models: Sequence[Any], x: Array, *, batch_size: int, seeds: Sequence[int], xla: bool) -> Callable[[int], None]:
     """A function that runs the next n training steps of every model on `x`, raw examples [n_examples, ...].
@@ -34,11 +37,13 @@ def batched_runner(models: Sequence[Any], x: Array, *, batch_size: int, seeds: S
       xla: compile the steps with XLA.
 
     Raises:
-      ValueError: the models differ in more than seed and weights.
+      ValueError: the models differ in more than seed and weights, or have convolutions.
     """
     first = models[0]
     if any(model.config != first.config or int(model.step) != int(first.step) for model in models):
         raise ValueError("Models that are trained in one program must have one configuration and stand at one step.")
+    if first.config.has_convolutions:
+        raise ValueError(f"{NO_CONVOLUTIONS}.")
     batch_size = min(batch_size, len(x))
     per_epoch = steps_per_epoch(len(x), batch_size)
     data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")

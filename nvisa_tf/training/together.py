@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from nvisa_tf.config import ModelConfig
 from nvisa_tf.data import Array
-from nvisa_tf.training.batched import batched_runner
+from nvisa_tf.training.batched import NO_CONVOLUTIONS, batched_runner
 from nvisa_tf.training.batches import kept_on_device
 from nvisa_tf.training.trainer import Trainer, TrainingDiverged
 
@@ -30,7 +30,7 @@ def train_together(trainers: Sequence[Trainer], on_end: Callable[[Trainer, Resul
       For each, "" at the end, else why it stopped; or what its `train` would have raised.
 
     Raises:
-      ValueError: the trainers differ, or their data are to be streamed.
+      ValueError: the trainers differ, their models have convolutions, or their data are to be streamed.
     """
     if not trainers:
         return []
@@ -82,11 +82,11 @@ def train_together(trainers: Sequence[Trainer], on_end: Callable[[Trainer, Resul
 
 
 def why_not_together(config: ModelConfig, x: Array, pipeline: str) -> str:
-    """Why models of this configuration cannot be trained in one program on `x`, in a sentence; "" where they can."""
-    if config.encoder_filters or config.decoder_filters:  # tf.vectorized_map wants one filter for all (TensorFlow 2.21)
-        return "Models with encoder_filters or decoder_filters cannot be trained in one program; train one after another."
+    """Why models of this configuration cannot be trained in one program on `x`, in a clause; "" where they can."""
+    if config.has_convolutions:
+        return NO_CONVOLUTIONS
     if not kept_on_device(x, pipeline):
-        return "Models in one program need the data on the device, and these are streamed; set pipeline to memory."
+        return "Models in one program need the data on the device, and these are streamed (set pipeline to memory)"
     return ""
 
 
@@ -96,7 +96,7 @@ def _check(trainers: Sequence[Trainer]) -> None:
         if dataclasses.replace(trainer.config, seed=first.config.seed) != first.config or trainer.train_data is not first.train_data:
             raise ValueError("Trainers that train together must have one configuration, but for the seed, and one training data set.")
     if why := why_not_together(first.model.config, first.train_data.x, first.config.pipeline):
-        raise ValueError(why)
+        raise ValueError(f"{why}.")
 
 
 def _runner(trainers: Sequence[Trainer]) -> Callable[[int], None]:

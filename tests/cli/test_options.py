@@ -48,6 +48,11 @@ def test_a_run_that_is_started_from_gives_the_model_and_flags_win(tmp_path):
         config_from_flags(parsed("--start-from", str(tmp_path)), "fast")
 
 
+def test_no_layers_at_all_can_be_asked_for():
+    assert parsed("--encoder-filters", "none").encoder_filters == ()
+    assert parsed("--encoder-filters", "8,16").encoder_filters == (8, 16)
+
+
 def test_help_says_that_a_list_is_empty_by_default():
     parser = argparse.ArgumentParser()
     add_config_flags(parser)

@@ -137,6 +137,7 @@ def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, 
         (["--batched"], "--batched goes with --restarts"),
         (["--restarts", "2", "--batched", "--jobs", "2"], "choose one of them"),
         (["--restarts", "2", "--batched", "--pipeline", "stream"], "set pipeline to memory"),
+        (["--restarts", "2", "--batched", "--decoder-filters", "4"], "one after another, not in one program; leave --batched out."),
         (["--choose-by", "bound"], "--choose-by goes with --restarts"),
         (["--restarts", "2", "--max-minutes", "5"], "choose fewer epochs"),
         (["--restarts", "2", "--n-clusters", "5000"], "fewer clusters"),
@@ -152,6 +153,18 @@ def test_bad_input_is_one_sentence_and_nothing_is_left(cli, tmp_path, words, exp
     assert expected in err
     assert "Traceback" not in err
     assert os.listdir() == ["file"]
+
+
+def test_a_gpu_that_cannot_be_left_to_the_runs_is_said(cli, tmp_path, monkeypatch):
+    def taken(devices, kind):
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tensorflow.config.set_visible_devices", taken)
+    code, _, err = cli("train", "--restarts", "2")
+    assert code == 2
+    assert "too large for restarts in one program; add --no-batched." in err
+    assert not os.listdir()
 
 
 def test_a_folder_of_something_else_is_refused(cli, files, bars_run, tmp_path):

@@ -60,8 +60,9 @@ def as_tensors(inputs):
     return {name: tf.constant(value) for name, value in inputs.items()}
 
 
-def test_generate():
-    model = shaken()
+@pytest.mark.parametrize("filters", [(), (4, 2)], ids=str)
+def test_generate(filters):
+    model = shaken(dataclasses.replace(CONFIG, decoder_filters=filters))
     module, functions = frozen_module(model, GENERATOR_SIGNATURES, "uint8")
     interpreter = Interpreter(model_content=to_tflite(module, functions, "none", representative(np.uint8)))
     cluster, noise = np.array([0, 3, 1], np.int32), RNG.normal(size=(3, 3)).astype(np.float32)
@@ -72,9 +73,9 @@ def test_generate():
     assert found.shape == (3, 8, 8)
 
 
-@pytest.mark.parametrize("quantize", QUANTIZATIONS[1:])
-def test_quantized_files_are_smaller_and_agree(quantize):
-    model = shaken()
+@pytest.mark.parametrize(("quantize", "filters"), [*((quantize, ()) for quantize in QUANTIZATIONS[1:]), ("int8", (4, 8))], ids=str)
+def test_quantized_files_are_smaller_and_agree(quantize, filters):
+    model = shaken(dataclasses.replace(CONFIG, encoder_filters=filters))
     module, functions = frozen_module(model, ENCODER_SIGNATURES, "float32" if quantize == "int8-io" else "uint8")
     whole = len(to_tflite(module, functions, "none", representative(np.uint8)))
     dtype = np.float32 if quantize == "int8-io" else np.uint8

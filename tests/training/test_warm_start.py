@@ -125,6 +125,7 @@ def test_it_goes_on_when_the_other_run_is_gone_and_starts_the_same_when_it_never
     [
         ({"latent_dim": 3}, r"source has latent_dim 2 and this run 3; they must be the same"),
         ({"encoder_units": (8, 8)}, r"has encoder_units 16 and this run 8,8"),
+        ({"encoder_units": ()}, r"has encoder_units 16 and this run none"),
         ({"start_from": "nowhere"}, r"nowhere is not a run directory"),
     ],
 )
