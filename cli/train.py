@@ -12,7 +12,7 @@ from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
-from nvisa_tf.data import Splits, load_splits
+from nvisa_tf.data import NEED_TENSORFLOW, Splits, load_splits
 from nvisa_tf.presets import PRESETS, better, expected
 from nvisa_tf.run_directory import RunDirectory
 
@@ -55,6 +55,8 @@ def run(flags: argparse.Namespace) -> int:
     chosen_preset = "fast" if flags.preset == "auto" else flags.preset
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
+    # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
+    splits = None if config.data.dataset in NEED_TENSORFLOW else load_splits(config.data)
     with quiet_stderr():
         import tensorflow as tf
 
@@ -63,7 +65,8 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.training import TrainingDiverged
     if flags.restarts is not None and restarts.by_processes(flags, config):
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
-    splits = load_splits(config.data)
+    if splits is None:
+        splits = load_splits(config.data)
     if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
         chosen_preset = "quick"
         config = config_from_flags(flags, chosen_preset)

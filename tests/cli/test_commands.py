@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -288,3 +290,18 @@ def test_misnamed_files_are_one_sentence(cli, tmp_path):
         assert code == 2
         assert words in err
         assert not (tmp_path / "r").exists()
+
+
+def test_a_missing_file_is_said_before_tensorflow_is_loaded(tmp_path):
+    program = """if True:
+        import sys
+        from nvisa_tf.cli.main import main
+        sys.argv = ["nvisa-tf", "train", "--dataset", "missing.npz"]
+        try:
+            main()
+        finally:
+            print("tensorflow" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert "There is no file missing.npz" in done.stderr

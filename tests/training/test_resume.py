@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-EPOCHS = 30
+EPOCHS = 20
 FLAGS = [
     "--epochs", str(EPOCHS), "--eval-epochs", "10", "--eval-samples", "5", "--eval-examples", "50", "--steps-per-call", "5",
     "--checkpoint-minutes", "0", "--encoder-units", "1000,500", "--posterior-units", "64", "--decoder-units", "64", "--n-samples", "3",
