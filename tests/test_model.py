@@ -206,7 +206,7 @@ def test_fit_with_stock_callbacks_finds_the_blobs(tiny_config, blobs, tmp_path):
     keras.utils.set_random_seed(0)  # of fit's own shuffle
     model = NVISA(dataclasses.replace(tiny_config, l2=1e-4))
     model.set_preprocessing(1 / x.std(0), -x.mean(0) / x.std(0))
-    eps = StdAnnealing(100, mode="geometric")
+    eps = StdAnnealing(60, mode="geometric")
     model.compile(keras.optimizers.Adam(1e-2), n_samples=5, annealing_x=eps, annealing_z=eps)
     callbacks = [
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_bound", mode="max", save_best_only=True),
@@ -214,7 +214,7 @@ def test_fit_with_stock_callbacks_finds_the_blobs(tiny_config, blobs, tmp_path):
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TensorBoard(tmp_path / "tb"),
     ]
-    history = model.fit(x, batch_size=64, epochs=40, validation_data=(x, y), callbacks=callbacks, verbose=0).history
+    history = model.fit(x, batch_size=64, epochs=25, validation_data=(x, y), callbacks=callbacks, verbose=0).history
     assert history["val_bound"][-1] > history["val_bound"][0] + 1
     assert history["l2"][-1] > 0
     np.testing.assert_allclose(history["loss"], np.array(history["l2"]) - history["bound"], rtol=1e-4)
