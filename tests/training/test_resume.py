@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-EPOCHS = 20
+EPOCHS = 10
 FLAGS = [
-    "--epochs", str(EPOCHS), "--eval-epochs", "10", "--eval-samples", "5", "--eval-examples", "50", "--steps-per-call", "5",
+    "--epochs", str(EPOCHS), "--eval-epochs", "5", "--eval-samples", "5", "--eval-examples", "50", "--steps-per-call", "5",
     "--checkpoint-minutes", "0", "--encoder-units", "1000,500", "--posterior-units", "64", "--decoder-units", "64", "--n-samples", "3",
 ]  # fmt: skip
 MAIN = "from nvisa_tf.cli.main import main; main()"
@@ -73,7 +73,7 @@ def straight(tmp_path_factory):
 def assert_same(run, straight):
     weights, rows = final_state(run)
     assert rows == straight[1]
-    assert len(rows) == 1 + EPOCHS // 10
+    assert len(rows) == 1 + EPOCHS // 5
     for a, b in zip(weights, straight[0], strict=True):
         np.testing.assert_array_equal(a, b)
 
