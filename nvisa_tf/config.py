@@ -102,7 +102,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.type == "tuple[int, ...]":  # as the annotation reads; JSON and TOML bring lists
+            if isinstance(field.default, tuple):  # JSON and TOML bring lists
                 object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
         _check_fields(self)
         if self.binarize and self.likelihood != "bernoulli":

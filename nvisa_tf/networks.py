@@ -166,18 +166,16 @@ class Decoder(keras.layers.Layer):
         super().__init__(name="decoder")
         self.trunk = factory.mlp(latent_dim, units, "decoder_trunk")
         output_dim = math.prod(shape)
-        width = units[-1] if units else latent_dim
-        self.loc = factory.image(width, filters, shape, "loc") if filters else factory.dense(output_dim, "loc")
+        self.loc = factory.image(self.trunk.output_shape[-1], filters, shape, "loc") if filters else factory.dense(output_dim, "loc")
         self.scale_net = factory.dense(output_dim, "raw_scale") if scale == "network" else None
         self._scale, self._output_dim = scale, output_dim
-        self._width = width
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """input_shape: of z, [..., D]."""
         if not self.loc.built:
-            self.loc.build((None, self._width))
+            self.loc.build(self.trunk.output_shape)
         if self.scale_net is not None:
-            self.scale_net.build((None, self._width))
+            self.scale_net.build(self.trunk.output_shape)
         self.raw_scale = None
         if self._scale == "per_dimension":
             self.raw_scale = self.add_weight(shape=(self._output_dim,), initializer="zeros", name="raw_scale")

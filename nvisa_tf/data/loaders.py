@@ -174,4 +174,4 @@ LOADERS: dict[str, Callable[[DataConfig], tuple[Dataset, Dataset]]] = {
     "mnist": _tfds("mnist", "storage.googleapis.com"),
     "fashion_mnist": _tfds("fashion_mnist", "fashion-mnist.s3-website.eu-central-1.amazonaws.com"),
 }
-NEED_TENSORFLOW = {"mnist", "fashion_mnist"}  # to be loaded
+NEED_TENSORFLOW = LOADERS.keys() - {"digits"}  # to be loaded
