@@ -36,6 +36,13 @@ def test_thorough_is_fast_three_times_slower():
         assert PRESETS["thorough"][option] == 3 * PRESETS["fast"][option]
 
 
+def test_gpu_has_the_papers_samples_and_annealing():
+    paper, gpu = (RunConfig().replace(preset(name)).train for name in ("paper", "gpu"))
+    for option in ("epochs", "n_samples", "eps_start", "eps_halving_epochs", "eps_floor"):
+        assert getattr(gpu, option) == getattr(paper, option), option
+    assert gpu.xla
+
+
 def test_an_unknown_preset_names_the_near_one():
     with pytest.raises(ValueError, match="did you mean thorough"):
         preset("thorogh")
