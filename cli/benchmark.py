@@ -6,11 +6,12 @@ import argparse
 import json
 import platform
 import time
+from pathlib import Path
 
 import numpy as np
 
 from nvisa_tf.cli.files import check_writable
-from nvisa_tf.export.benchmark import CALLS, ROUNDS, Measured, measure
+from nvisa_tf.export.benchmark import CALLS, ROUNDS, Measured, measure, only_generates
 from nvisa_tf.files import write_text
 
 
@@ -30,8 +31,14 @@ def run(flags: argparse.Namespace) -> int:
     if flags.rounds < 1:
         raise ValueError(f"--rounds is {flags.rounds}; it must be at least 1.")
     output = check_writable(flags.output, (".json",)) if flags.output else None
-    found = measure(flags.files, flags.batch_sizes, flags.threads, flags.rounds)
+    generators = [file for file in flags.files if only_generates(Path(file))]  # RUN/export/*.tflite has one
+    encoders = [file for file in flags.files if file not in generators]
+    if not encoders:
+        raise ValueError(f"{', '.join(generators)} draws samples and clusters nothing; give an encoder, such as encoder.tflite.")
+    found = measure(encoders, flags.batch_sizes, flags.threads, flags.rounds)
     print("\n".join(table(found)))
+    for file in generators:
+        print(f"{file} draws samples and clusters nothing, so it is left out.")
     if output:
         write_text(output, json.dumps(report(found), indent=2) + "\n")
         print(f"All figures: {output}.")

@@ -26,11 +26,11 @@ COMMANDS = {
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
     "sample": "draw samples of a run, a row a cluster",
-    "export": "write a run's model as SavedModel, TFLite or Keras files, each verified",
+    "export": "write a run's model as SavedModel, TFLite or Keras files, or as a web page",
     "classify": "cluster image files with an exported encoder, without TensorFlow",
     "verify": "check an exported encoder against its run's model again",
     "benchmark": "time exported files against each other",
-    "reproduce": "run the paper's ablation table and draw its figures",
+    "reproduce": "run the paper's tables and draw its figures",
     "info": "show what a run is and where it stands",
 }
 

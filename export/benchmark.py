@@ -86,11 +86,17 @@ def measure(
             worker.stop()
     found = []
     for (path, count), seconds, most in zip(jobs, latency, memory, strict=True):
-        known = _known(path)
+        known = sidecar.entry(path).get("verification") or {}
         arrays = {size: np.array(values) for size, values in seconds.items()}
         scores = (known.get("agreement"), known.get("accuracy"))
         found.append(Measured(path, runtime_of(path), count, sidecar.describe(path)["bytes"], arrays, most, *scores))
     return found
+
+
+def only_generates(path: Path) -> bool:
+    """Whether a file beside its model.json draws samples and clusters nothing, as generator.tflite."""
+    entry = sidecar.entry(path)
+    return bool(entry) and entry["verification"] is None
 
 
 def runtime_of(path: Path) -> str:
@@ -107,14 +113,6 @@ def runtime_of(path: Path) -> str:
         return {".tflite": "LiteRT", ".keras": "Keras", ".onnx": "ONNX Runtime"}[path.suffix]
     except KeyError:
         raise ValueError(f"{path} is no .tflite, .keras or .onnx file and no SavedModel folder.") from None
-
-
-def _known(path: Path) -> dict[str, Any]:
-    """What the file's export measured."""
-    if not (path.parent / sidecar.NAME).is_file():
-        return {}
-    files = sidecar.read(path.parent)["files"]
-    return next((file["verification"] or {} for file in files if file["path"] == path.name), {})
 
 
 class _Worker:

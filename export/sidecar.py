@@ -77,3 +77,10 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if content["format"] > FORMAT:
         raise ValueError(f"{path} has format {content['format']}, and this nvisa-tf knows formats up to {FORMAT}; upgrade nvisa-tf.")
     return content
+
+
+def entry(path: Path) -> dict[str, Any]:
+    """What the model.json beside an exported file says of it; {} where there is none, or it does not name the file."""
+    if not (path.parent / NAME).is_file():
+        return {}
+    return next((file for file in read(path.parent)["files"] if file["path"] == path.name), {})

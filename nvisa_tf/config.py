@@ -182,10 +182,10 @@ class TrainConfig:
     augment_shear: float = _option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
     augment_brightness: float = _option(
         0.0,
-        "likewise, but for the autoencoder: all values, whose 0 is to be black, by a factor from 1 / (1 + this) to 1 + this",
+        "likewise, though not for the autoencoder: all values, whose 0 is to be black, by a factor from 1 / (1 + this) to 1 + this",
         minimum=0.0,
     )
-    consistency: float = _option(1.0, "weight of that, with augment: KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
+    consistency: float = _option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
     seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
     eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
     eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)

@@ -106,10 +106,10 @@ def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
 
 # Accuracy on the test split with the preset as it is: our own runs, listed with commit and machine in results/README.md.
 EXPECTED: dict[tuple[str, str], str] = {
-    ("fast", "mnist"): "59.7% once, in 27 minutes on one core; seeds differ by ten points and more",
-    ("fast", "fashion_mnist"): "63.5% once, in 27 minutes on one core; seeds differ by several points",
-    ("thorough", "mnist"): "87.2% once, in 74 minutes on one core",
-    ("thorough", "fashion_mnist"): "64.7% once, in 74 minutes on one core",
+    ("fast", "mnist"): "59.7% once, in 27 minutes on one core (Zen 5; 50 on a Zen 4); seeds differ by ten points and more",
+    ("fast", "fashion_mnist"): "63.5% once, in 27 minutes on one core (Zen 5; 50 on a Zen 4); short runs differ by several points",
+    ("thorough", "mnist"): "87.2% once, in 74 minutes on one core (Zen 5; twice that on a Zen 4)",
+    ("thorough", "fashion_mnist"): "64.7% once, in 74 minutes on one core (Zen 5; twice that on a Zen 4)",
     ("augmented", "mnist"): "98.5% on average of four seeds (sd 0.06), in about 31 minutes on one core",
     ("contrastive", "fashion_mnist"): "71.1% on average of five seeds (sd 0.9), in about 17 minutes on one core",
     ("pretrained", "mnist"): "93.1% once, in 20 minutes on one core",

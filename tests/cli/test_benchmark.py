@@ -36,6 +36,16 @@ def test_files_take_turns_and_all_is_reported(cli, exported, tmp_path):
     assert report["files"][0]["peak_memory_bytes"] < report["files"][1]["peak_memory_bytes"] / 2
 
 
+def test_a_generator_among_the_files_is_left_out_and_named(cli, exported):
+    files = sorted(exported.glob("*.tflite"))
+    assert [path.name for path in files] == ["encoder.tflite", "generator.tflite"]
+    code, out, err = cli("benchmark", *files, "--batch-sizes", "1", "--threads", "1", "--rounds", "1")
+    assert (code, err) == (0, "")
+    assert "| encoder.tflite |" in out
+    assert "generator.tflite |" not in out
+    assert out.splitlines()[-1] == f"{exported / 'generator.tflite'} draws samples and clusters nothing, so it is left out."
+
+
 def test_calls_are_timed_as_asked(exported):
     (one,) = measure([exported / "encoder.tflite"], batch_sizes=(2,), threads=(1,), rounds=3, calls=5)
     assert one.latency[2].shape == (15,)
@@ -45,6 +55,7 @@ def test_calls_are_timed_as_asked(exported):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["generator.tflite"], "clusters nothing; give an encoder"),
         (["missing.tflite"], "There is no file missing.tflite"),
         (["labels.txt"], "is no .tflite, .keras or .onnx file"),
         (["bad.tflite"], "bad.tflite is not a TFLite file"),
@@ -55,7 +66,7 @@ def test_calls_are_timed_as_asked(exported):
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(cli, exported, words, expected, tmp_path, monkeypatch):
-    for name in ("encoder.tflite", "labels.txt"):
+    for name in ("encoder.tflite", "generator.tflite", "model.json", "labels.txt"):
         shutil.copy(exported / name, tmp_path)
     (tmp_path / "bad.tflite").write_text("hello")
     (tmp_path / "bad.keras").write_text("hello")
