@@ -20,6 +20,7 @@ import numpy as np
 import report
 from interleave import measure
 
+N_EXAMPLES = 20_000
 BASE: dict[str, Any] = {
     "batch": 128,
     "n_samples": 5,
@@ -28,23 +29,30 @@ BASE: dict[str, Any] = {
     "steps_per_call": 20,
     "pipeline": "memory",
     "dtype": "uint8",
+    "threads": 0,  # of TensorFlow, within an operation and between operations; 0: its own choice
 }
 FACTORS: dict[str, list[Any]] = {
     "n_samples": [5, 10, 20, 50, 100, 200],
     "n_clusters": [10, 20, 50, 100, 200],
     "batch": [64, 128, 256, 512, 1024],
     "units": [125, 250, 500, 1000],
-    "steps_per_call": [1, 2, 5, 20],
+    "steps_per_call": [1, 2, 5, 20, N_EXAMPLES // 128],
     "pipeline": ["memory", "stream"],
     "dtype": ["uint8", "float32"],
+    "threads": [0, 1, 2, 4],
 }
 DATA_SIZES = [1_000, 10_000, 100_000, 1_000_000]
-STEPS = 20  # timed together
+STEPS = 20  # timed together, or one call's where that has more
 
 
 def step(input_dim: int, file: str, n_examples: int, setting: dict[str, Any]) -> Callable[[], float]:
-    """STEPS steps of training on random bytes, or on a file of them, streamed; it gives the bound."""
+    """`steps_of` a setting's steps of training on random bytes, or on a file of them, streamed; it gives the bound."""
+    import tensorflow as tf
+
     from nvisa_tf import NVISA, Dataset, ModelConfig, TrainConfig, Trainer
+
+    tf.config.threading.set_intra_op_parallelism_threads(setting["threads"])
+    tf.config.threading.set_inter_op_parallelism_threads(setting["threads"])
 
     units = setting["units"]
     x = np.load(file, mmap_mode="r") if file else np.random.default_rng(0).integers(0, 256, (n_examples, input_dim), np.uint8)
@@ -62,11 +70,16 @@ def step(input_dim: int, file: str, n_examples: int, setting: dict[str, Any]) ->
     trainer = Trainer(model, train, Dataset("random", x), Dataset("random", np.asarray(x[:100])))
 
     def run() -> float:
-        for _ in range(STEPS // setting["steps_per_call"]):
+        for _ in range(steps_of(setting) // setting["steps_per_call"]):
             trainer.run_steps(setting["steps_per_call"])
         return float(model.trackers["bound"].result())
 
     return run
+
+
+def steps_of(setting: dict[str, Any]) -> int:
+    """The steps that are timed together."""
+    return max(STEPS, setting["steps_per_call"])
 
 
 def main() -> None:
@@ -87,11 +100,11 @@ def main() -> None:
         "chunks. Peak memory without mapped files."
     )
 
-    def add(factor: str, values: list[Any], makers: list) -> None:
+    def add(factor: str, values: list[Any], makers: list) -> None:  # of (step, its arguments, the setting last)
         found = measure(makers, flags.rounds, 1)
         first = None
-        for value, result in zip(values, found, strict=True):
-            milliseconds = 1000 * statistics.median(result.seconds) / STEPS
+        for value, (_, arguments), result in zip(values, makers, found, strict=True):
+            milliseconds = 1000 * statistics.median(result.seconds) / steps_of(arguments[-1])
             first = first or milliseconds
             shown = f"{value:,}" if isinstance(value, int) else value
             rows.append([factor, shown, f"{milliseconds:.1f}", f"{milliseconds / first:.2f}", f"{result.memory / 2**30:.2f}"])
@@ -99,7 +112,7 @@ def main() -> None:
         report.write(flags.output, "What a step costs", about, header, rows)
 
     for factor, values in FACTORS.items():
-        add(factor, values, [(step, (flags.inputs, "", 20_000, {**BASE, factor: value})) for value in values])
+        add(factor, values, [(step, (flags.inputs, "", N_EXAMPLES, {**BASE, factor: value})) for value in values])
     with tempfile.TemporaryDirectory() as folder:
         makers = []
         for n in DATA_SIZES:

@@ -16,9 +16,9 @@ import numpy as np
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
-from nvisa_tf.export.images import load_image
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.files import replacing
+from nvisa_tf.images import NotAnImageError, load_image
 
 ARRAYS = (".npy", ".npz")
 
@@ -26,7 +26,12 @@ ARRAYS = (".npy", ".npz")
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of classify."""
     parser.add_argument("encoder", metavar="ENCODER", help="a .tflite encoder that nvisa-tf export wrote")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files, folders, .npy or .npz files (key x)")
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="image files, folders (what is no image in them is named and left out), .npy or .npz files (key x)",
+    )
     parser.add_argument("--output", metavar="FILE", help="a .csv file instead of lines on the terminal; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
     parser.add_argument("--resize", action="store_true", help="bring images to the encoder's shape (default: refuse other shapes)")
@@ -93,7 +98,7 @@ def _rows(flags: argparse.Namespace, encoder: ClusterEncoder, names: list[str], 
 
 
 def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any) -> Iterator[_Example]:
-    for path in _files(flags.images):
+    for path, named in _files(flags.images):
         if path.suffix in ARRAYS:
             values = _array(path)
             if values.shape[1:] != encoder.shape:
@@ -102,7 +107,13 @@ def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any) -> 
                 )
             yield from (_Example(str(path), i, values[i]) for i in range(len(values)))
             continue
-        image = load_image(path, encoder.shape, resize=flags.resize, invert=flags.invert)
+        try:
+            image = load_image(path, encoder.shape, resize=flags.resize, invert=flags.invert)
+        except NotAnImageError as error:
+            if named:
+                raise
+            print(f"nvisa-tf: left out: {error}", file=sys.stderr)
+            continue
         yield _Example(str(path), 0, _in_range(image, encoder.dtype, span))
 
 
@@ -115,17 +126,17 @@ def _in_range(image: np.ndarray, dtype: np.dtype, span: Any) -> np.ndarray:
     return values.round() if dtype == np.uint8 else values
 
 
-def _files(words: list[str]) -> list[Path]:
-    """Files by name, and the files that folders hold, in the order of their names."""
-    paths: list[Path] = []
+def _files(words: list[str]) -> list[tuple[Path, bool]]:
+    """Files by name, and the files that folders hold, in the order of their names; of each whether it was named itself."""
+    paths: list[tuple[Path, bool]] = []
     for word in words:
         path = Path(word)
         if not path.exists():
             raise FileNotFoundError(f"There is no file {path}.")
         found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
         if not found:
-            raise ValueError(f"The folder {path} is empty.")
-        paths += found
+            raise ValueError(f"The folder {path} has no files; folders in it are not searched.")
+        paths += [(file, not path.is_dir()) for file in found]
     return paths
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from nvisa_tf.cli.files import check_writable
+from nvisa_tf.cli.files import MOVED, check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.train import print_report
 from nvisa_tf.data import load_splits
@@ -18,7 +18,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("--samples", type=int, default=50, metavar="N", help="samples per example for the bound (default 50)")
     parser.add_argument("--examples", type=int, default=None, metavar="N", help="examples for the bound (default: all held out)")
-    parser.add_argument("--data-dir", default=None, metavar="DIR", help="tensorflow-datasets folder (default: the run's)")
+    parser.add_argument(
+        "--data-dir",
+        default=None,
+        metavar="DIR",
+        help=MOVED,
+    )
     parser.add_argument("--output", metavar="FILE", help="write the scores here too, as JSON (default: only print)")
 
 

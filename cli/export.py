@@ -7,6 +7,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nvisa_tf.cli.files import MOVED
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.run_directory import RunDirectory
 
@@ -40,7 +41,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-agreement", type=float, default=0.99, metavar="X", help="least share of clusters equal to the Keras model's (default 0.99)"
     )
-    parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: the run's)")
+    parser.add_argument(
+        "--data-dir",
+        default="",
+        metavar="DIR",
+        help=MOVED,
+    )
     parser.add_argument(
         "--name-clusters",
         metavar="CSV",

@@ -12,6 +12,8 @@ from nvisa_tf.cli.main import quiet_stderr
 if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
 
+MOVED = "tensorflow-datasets folder, or the one that the run's data file is in now (default: the run's)"  # help of --data-dir
+
 
 def check_writable(path: str, endings: Sequence[str]) -> Path:
     """The path, if a file with one of these endings can be written there.
@@ -34,14 +36,17 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
     return target
 
 
-def read_examples(name: str, data_dir: str) -> Dataset:
-    """A data set's test split by its name, or the examples (and labels) in a .npy or .npz file; errors as `load_dataset`."""
+def examples_of(name: str, data_dir: str, shape: tuple[int, ...]) -> Dataset:
+    """A data set's test split by its name, or the examples (and labels) in a .npy or .npz file or a folder of images, which are brought to
+    `shape`; errors as `load_dataset`.
+    """
     # Here, as classify runs without what they import.
     from nvisa_tf.config import DATASETS
-    from nvisa_tf.data import load_dataset, read_array_file
+    from nvisa_tf.data import load_dataset
+    from nvisa_tf.data.loaders import read_examples
 
     if name in DATASETS and not Path(name).exists():
         with quiet_stderr():
             import tensorflow  # noqa: F401, as loading the data would
         return load_dataset(name, data_dir=data_dir).test
-    return read_array_file(name, constant=True)
+    return read_examples(name, shape, constant=True)

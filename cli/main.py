@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import importlib.metadata
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 try:
     from absl import app, logging
@@ -38,15 +40,17 @@ COMMANDS = {
 def main() -> None:
     """The console script."""
     argv = [sys.argv[0], *(sys.argv[1:] or ["--help"])]
-    if HAVE_ABSL:
-        app.run(_dispatch, argv=argv, flags_parser=_parse)
-    else:
-        sys.exit(_dispatch(_parse(argv)))
+    try:
+        if HAVE_ABSL:
+            app.run(_dispatch, argv=argv, flags_parser=_parse)
+        else:
+            sys.exit(_dispatch(_parse(argv)))
+    except KeyboardInterrupt:  # while a command's module is loaded
+        sys.exit(_interrupted())
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser_class = argparse_flags.ArgumentParser if HAVE_ABSL else argparse.ArgumentParser
-    parser = parser_class(
+    parser = _parser_class()(
         prog="nvisa-tf",
         description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA).",
         epilog="Start with: nvisa-tf train (digits, about a minute), then nvisa-tf train --help.",
@@ -63,7 +67,23 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                 importlib.import_module(f"nvisa_tf.cli.{name}").add_flags(command)
             except ModuleNotFoundError as error:
                 sys.exit(_fail(_missing(name, error), EXIT_BAD_INPUT))
-    return parser.parse_args(argv[1:])
+    flags, unknown = parser.parse_known_args(argv[1:])
+    if unknown:
+        known = ["--" + name.replace("_", "-") for name in vars(flags)]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        commands.choices[flags.command].error(f"unrecognized arguments: {' '.join(unknown)}{f' (is {near[0]} meant?)' if near else ''}")
+    return flags
+
+
+def _parser_class() -> type[argparse.ArgumentParser]:
+    """A parser whose errors are one sentence; argparse's own come after the usage, which is a screen long for train."""
+
+    class Parser(argparse_flags.ArgumentParser if HAVE_ABSL else argparse.ArgumentParser):  # type: ignore[misc]
+        def error(self, message: str) -> NoReturn:
+            print(f"nvisa-tf: {message}; {self.prog} --help lists what there is.", file=sys.stderr)
+            sys.exit(EXIT_BAD_INPUT)
+
+    return Parser
 
 
 def _dispatch(flags: argparse.Namespace) -> int:
@@ -88,8 +108,12 @@ def _dispatch(flags: argparse.Namespace) -> int:
             raise
         return _fail(RuntimeError(str(error).splitlines()[0]), EXIT_FAILURE)
     except KeyboardInterrupt:
-        print("\nnvisa-tf: interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _interrupted()
+
+
+def _interrupted() -> int:
+    print("\nnvisa-tf: interrupted.", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _fail(error: Exception, code: int) -> int:

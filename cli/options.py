@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.config import OPTION_TYPES, SECTIONS, RunConfig, options_from_toml
+from nvisa_tf.options import as_text
 from nvisa_tf.presets import PRESETS, preset
 from nvisa_tf.run_directory import RunDirectory
 
@@ -72,7 +73,7 @@ def _defaults(field: dataclasses.Field[Any]) -> str:
     def shown(value: Any) -> str:
         if isinstance(value, float):
             return f"{value:.4g}"
-        return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value) or "empty"
+        return as_text(value) or "empty"
 
     values = {name: options[field.name] for name, options in PRESETS.items() if field.name in options}
     default = f"default {shown(field.default)}"

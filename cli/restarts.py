@@ -17,7 +17,7 @@ from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.files import write_text
 from nvisa_tf.jobs import Job, outcome, run_all
-from nvisa_tf.run_directory import free_name
+from nvisa_tf.run_directory import RESTARTS, free_name
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -69,12 +69,12 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     outcomes = [outcome(job).status for job in jobs]
     diverged = [job.seed for job, status in zip(jobs, outcomes, strict=True) if status == "diverged"]
     if done := [job.folder for job, status in zip(jobs, outcomes, strict=True) if status == "done"]:
-        criterion = flags.choose_by or next(iter(CRITERIA))
+        criterion = flags.choose_by or (next(iter(CRITERIA)) if len(done) > 2 else "bound")  # two agree with each other alike
         found = restarts.compare(done, splits.test.x)
         chosen = restarts.choose(found, criterion)
         about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged}
         write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
-        write_text(out / "restarts.json", json.dumps(about, indent=2) + "\n")
+        write_text(out / RESTARTS, json.dumps(about, indent=2) + "\n")
         _print(found, chosen, about)
     if failed:
         print(f"{failed} restart(s) ended before their end and are left out; {again}.")

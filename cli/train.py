@@ -7,16 +7,17 @@ import shlex
 import sys
 from typing import Any
 
+import numpy as np
+
 from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
 from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config import CRITERIA, RunConfig
 from nvisa_tf.data import NEED_TENSORFLOW, Splits, load_splits
-from nvisa_tf.presets import PRESETS, better, expected
+from nvisa_tf.presets import PRESETS, SMALL, automatic, better, expected
 from nvisa_tf.run_directory import RunDirectory
 
-SMALL = 10_000  # examples under which the automatic preset is "quick"
 CHANGEABLE = {"epochs", "max_minutes", "checkpoint_minutes", "data_dir"}  # by --resume, harmless to exactness
 
 
@@ -43,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--choose-by",
         choices=list(CRITERIA),
-        help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))})",
+        help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))}, of two restarts bound)",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file of any options below; flags win (default: none)")
     add_config_flags(parser)
@@ -52,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
-    chosen_preset = "fast" if flags.preset == "auto" else flags.preset
+    chosen_preset = automatic(SMALL) if flags.preset == "auto" else flags.preset  # until the data are known
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
@@ -67,8 +68,8 @@ def run(flags: argparse.Namespace) -> int:
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
     if splits is None:
         splits = load_splits(config.data)
-    if not resumed and flags.preset == "auto" and len(splits.train) < SMALL:
-        chosen_preset = "quick"
+    if not resumed and flags.preset == "auto":
+        chosen_preset = automatic(len(splits.train))
         config = config_from_flags(flags, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
@@ -81,6 +82,8 @@ def run(flags: argparse.Namespace) -> int:
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
+        if config.data.scaling == "auto" and not splits.train.is_image and not np.ptp(trainer.model.input_scale.numpy()):
+            print("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
         if config.model.likelihood == "bernoulli":
             print(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if config.model.binarize else 'in [0, 1] as they are'}.")
         if what_to_expect := expected(chosen_preset, config):
@@ -146,6 +149,9 @@ def print_report(report: dict[str, Any]) -> None:
     if "accuracy" in report.get("init", {}):
         init = report["init"]
         print(f"It started from {init['method']}: {100 * init['accuracy']:.2f}%, as q(y|x) {100 * init['start_accuracy']:.2f}%.")
-    print(f"Held-out bound {report['bound']:.3f} nats with {report['bound_samples']} samples; steps skipped: {report['skipped']}.")
+    bound = f"{report['bound']:.3f} nats with {report['bound_samples']} samples at eps {report['eps']:.3g}"
+    print(f"Held-out bound {bound}; steps skipped: {report['skipped']}.")
+    unsure = f"under {report['unsure_under']} for {report['unsure']:.1%} of examples"
+    print(f"The probability of an example's own cluster is {report['confidence']:.3f} on average, {unsure}.")
     sizes = report["cluster_sizes"]
     print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))

@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from nvisa_tf.cli.export import compared
-from nvisa_tf.cli.files import read_examples
+from nvisa_tf.cli.files import examples_of
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
+from nvisa_tf.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of verify."""
     parser.add_argument("file", metavar="FILE", help="an exported encoder (.tflite, .keras or saved_model), beside its model.json")
-    parser.add_argument("--data", required=True, metavar="DATA", help="a .npy or .npz file, or a data set's name for its test split")
+    parser.add_argument(
+        "--data", required=True, metavar="DATA", help="a .npy or .npz file, a folder of images, or a data set's name for its test split"
+    )
     parser.add_argument("--run", metavar="RUN", help="the run whose model it must agree with (default: the one in model.json)")
     parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
     parser.add_argument(
@@ -37,7 +40,7 @@ def run(flags: argparse.Namespace) -> int:
         raise ValueError(f"{path} is not the file that was exported: its checksum differs from that in {sidecar.NAME}; export it again.")
     if entry["verification"] is None:
         raise ValueError(f"{path} is a generator, which has no clusters to verify; give an encoder.")
-    data = read_examples(flags.data, flags.data_dir)
+    data = examples_of(flags.data, flags.data_dir, RunDirectory.open(flags.run or about["run"]).config().model.input_shape)
     with quiet_stderr():
         from nvisa_tf.export.verify import compare, open_encoder, require
         from nvisa_tf.workflows import load_run

@@ -67,7 +67,7 @@ def export_run(
       signatures: which to export; "generate" is a file of its own.
       min_agreement: the smallest share of held-out examples to which a quantized encoder must give the Keras
         model's cluster; a float32 file must agree on all.
-      data_dir: tensorflow-datasets folder, instead of the run's.
+      data_dir: tensorflow-datasets folder, instead of the run's, or the folder that the run's data file is in now.
       batch: images at a time in TFLite files, for runtimes without a dynamic batch; None for any number.
       label_names: names by label; each cluster is shown by the name of its most frequent held-out label.
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from nvisa_tf.augmentation import Augmentation
     from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
     from nvisa_tf.data import Dataset, Splits, input_scaling, load_dataset, read_array_file
+    from nvisa_tf.estimator import NVISAClustering
     from nvisa_tf.evaluation import (
         ClusteringScores,
         clustering_accuracy,
         clustering_scores,
         confusion_matrix,
         evaluate_bound,
+        score_samples,
     )
     from nvisa_tf.methods import METHODS, Method
     from nvisa_tf.model import NVISA
@@ -33,7 +35,8 @@ _HOME = {
     "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig"),
     "presets": ("preset",),
     "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
-    "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound"),
+    "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound", "score_samples"),
+    "estimator": ("NVISAClustering",),
     "methods": ("METHODS", "Method"),
     "model": ("NVISA",),
     "objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
@@ -54,6 +57,7 @@ __all__ = [
     "Method",
     "ModelConfig",
     "Monitor",
+    "NVISAClustering",
     "Progress",
     "RunConfig",
     "RunDirectory",
@@ -73,6 +77,7 @@ __all__ = [
     "load_run",
     "preset",
     "read_array_file",
+    "score_samples",
     "vimco",
 ]
 

@@ -7,7 +7,6 @@ flags from these fields, so a new option is one line here and nothing elsewhere.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import tomllib
 import typing
@@ -18,24 +17,7 @@ from typing import Any
 import tomli_w
 
 from nvisa_tf.methods import METHODS
-
-
-def _option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
-
-
-def _check_fields(config: Any) -> None:
-    """Raise ValueError, with one sentence, for a wrong choice or a number under its minimum."""
-    for field in dataclasses.fields(config):
-        value, choices, minimum = getattr(config, field.name), field.metadata["choices"], field.metadata["minimum"]
-        if choices and value not in choices:
-            raise ValueError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}.")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ValueError(f"{field.name} is {number}; it must be a finite number.")
-            if minimum is not None and number < minimum:
-                raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
-
+from nvisa_tf.options import check_fields, coerce, listed, near, option
 
 # What a choice among restarts can go by, without labels; the first is the default.
 CRITERIA = {
@@ -52,18 +34,23 @@ DATASETS = ("digits", "mnist", "fashion_mnist")  # known by name; anything else 
 class DataConfig:
     """Which examples to use and how to bring them to the model's scale."""
 
-    dataset: str = _option("digits", f"{', '.join(DATASETS)}, or a path to a .npy or .npz file (keys x, optional y)")
-    data_dir: str = _option("", "tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default")
-    split: str = _option("train", "train on the train split and score on the test split, or both on everything", ("train", "all"))
-    test_fraction: float = _option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
-    scaling: str = _option(
+    dataset: str = option("digits", f"{', '.join(DATASETS)}, or a path to a .npy or .npz file (keys x, optional y) or a folder of images")
+    data_dir: str = option(
+        "", "tensorflow-datasets folder, or that of a data file not at its path; empty: TFDS_DATA_DIR, then its own default"
+    )
+    split: str = option("train", "train on the train split and score on the test split, or both on everything", ("train", "all"))
+    test_fraction: float = option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
+    scaling: str = option(
         "auto",
         "input scaling; auto: bytes by 255, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
         ("auto", "none", "minmax", "standardize"),
     )
+    image_shape: tuple[int, ...] = option(
+        (), "with a folder of images: height and width that they are brought to, and 3 for colour, such as 28,28 or 32,32,3", minimum=1
+    )
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.test_fraction >= 1:
             raise ValueError(f"test_fraction is {self.test_fraction}; it must be below 1.")
 
@@ -75,36 +62,36 @@ class ModelConfig:
     `input_shape` is one example's shape, without the batch axis; it comes from the data.
     """
 
-    input_shape: tuple[int, ...] = _option((), "shape of one example, taken from the data", minimum=1)
-    n_clusters: int = _option(10, "number of clusters K", minimum=2)
-    latent_dim: int = _option(10, "dimensions of z", minimum=1)
-    encoder_units: tuple[int, ...] = _option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
-    posterior_units: int = _option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
-    decoder_units: tuple[int, ...] = _option((500, 500), "widths of the decoder", minimum=1)
-    encoder_filters: tuple[int, ...] = _option(
+    input_shape: tuple[int, ...] = option((), "shape of one example, taken from the data", minimum=1)
+    n_clusters: int = option(10, "number of clusters K", minimum=2)
+    latent_dim: int = option(10, "dimensions of z", minimum=1)
+    encoder_units: tuple[int, ...] = option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
+    posterior_units: int = option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
+    decoder_units: tuple[int, ...] = option((500, 500), "widths of the decoder", minimum=1)
+    encoder_filters: tuple[int, ...] = option(
         (), "filters of 3x3 convolutions before encoder_units, each of which halves an image; images only", minimum=1
     )
-    decoder_filters: tuple[int, ...] = _option(
+    decoder_filters: tuple[int, ...] = option(
         (),
         "what as many transposed convolutions after decoder_units take in, each of which doubles an image, for mu_x; images only",
         minimum=1,
     )
-    likelihood: str = _option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
-    binarize: bool = _option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
-    decoder_scale: str = _option(
+    likelihood: str = option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
+    binarize: bool = option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
+    decoder_scale: str = option(
         "network", "sigma_x: a function of z by the network, or one learned value per dimension", ("network", "per_dimension")
     )
-    posterior: str = _option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
-    learn_prior_weights: bool = _option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
-    baseline_units: tuple[int, ...] = _option((), "hidden widths of nvil's baseline network C(x); nvil without any gets 100", minimum=1)
-    hold_scales: bool = _option(False, "stop pushing a standard deviation down once it is negligible beside eps")
-    l2: float = _option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
+    posterior: str = option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
+    learn_prior_weights: bool = option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
+    baseline_units: tuple[int, ...] = option((), "hidden widths of nvil's baseline network C(x); nvil without any gets 100", minimum=1)
+    hold_scales: bool = option(False, "stop pushing a standard deviation down once it is negligible beside eps")
+    l2: float = option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if isinstance(field.default, tuple):  # JSON and TOML bring lists
                 object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
-        _check_fields(self)
+        check_fields(self)
         if self.binarize and self.likelihood != "bernoulli":
             raise ValueError(f"binarize goes with the Bernoulli likelihood, and likelihood is {self.likelihood}; set it to bernoulli.")
         for name in ("encoder_filters", "decoder_filters"):
@@ -135,73 +122,73 @@ class ModelConfig:
 class TrainConfig:
     """The objective, the annealing, the optimizer and what happens how often."""
 
-    epochs: int = _option(1400, "passes over the training data; 0, with init: the start alone", minimum=0)
-    batch_size: int = _option(128, "examples a step", minimum=1)
-    objective: str = _option("vimco", "the variational method", tuple(METHODS))
-    n_samples: int = _option(15, "samples of (y, z) per example, M; of z for each y where the objective enumerates y", minimum=1)
-    baseline: str = _option("geometric", "mean that stands in for the left-out sample", ("geometric", "arithmetic"))
-    decoder_gradient: str = _option(
+    epochs: int = option(1400, "passes over the training data; 0, with init: the start alone", minimum=0)
+    batch_size: int = option(128, "examples a step", minimum=1)
+    objective: str = option("vimco", "the variational method", tuple(METHODS))
+    n_samples: int = option(15, "samples of (y, z) per example, M; of z for each y where the objective enumerates y", minimum=1)
+    baseline: str = option("geometric", "mean that stands in for the left-out sample", ("geometric", "arithmetic"))
+    decoder_gradient: str = option(
         "all",
         "decoder gradient from all M samples, or from one drawn by its importance weight (unbiased, faster)",
         ("all", "resampled"),
     )
-    forward_precision: str = _option(
+    forward_precision: str = option(
         "float32",
         "dense layers' products in the decoder's passes without gradient (decoder_gradient resampled); bfloat16 is faster on some machines",
         ("float32", "bfloat16"),
     )
-    max_rows: int = _option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
-    learning_rate: float = _option(1e-3, "Adam's learning rate at the start", minimum=0.0)
-    lr_halving_epochs: float = _option(0.0, "halve the learning rate every so many epochs; 0: never", minimum=0.0)
-    lr_eps_power: float = _option(0.0, "multiply the learning rate by (eps / eps_start) to this power; 0: no tie", minimum=0.0)
-    lr_floor: float = _option(0.0, "the learning rate never falls below this", minimum=0.0)
-    clip_norm: float = _option(0.0, "clip the global gradient norm at this; 0: no clipping", minimum=0.0)
-    ema_momentum: float = _option(
+    max_rows: int = option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
+    learning_rate: float = option(1e-3, "Adam's learning rate at the start", minimum=0.0)
+    lr_halving_epochs: float = option(0.0, "halve the learning rate every so many epochs; 0: never", minimum=0.0)
+    lr_eps_power: float = option(0.0, "multiply the learning rate by (eps / eps_start) to this power; 0: no tie", minimum=0.0)
+    lr_floor: float = option(0.0, "the learning rate never falls below this", minimum=0.0)
+    clip_norm: float = option(0.0, "clip the global gradient norm at this; 0: no clipping", minimum=0.0)
+    ema_momentum: float = option(
         0.0, "cluster, score and export with a moving average of the weights, which keeps this much of itself a step; 0: none", minimum=0.0
     )
-    anneal: str = _option("both", "which standard deviations are annealed", ("both", "x", "z", "none"))
-    anneal_mode: str = _option("step", "step: eps halves at epoch marks; geometric: a little at every step", ("step", "geometric"))
-    eps_start: float = _option(1.0, "eps at the start", minimum=0.0)
-    eps_halving_epochs: float = _option(100.0, "epochs in which eps halves", minimum=1e-9)
-    eps_floor: float = _option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
-    init: str = _option(
+    anneal: str = option("both", "which standard deviations are annealed", ("both", "x", "z", "none"))
+    anneal_mode: str = option("step", "step: eps halves at epoch marks; geometric: a little at every step", ("step", "geometric"))
+    eps_start: float = option(1.0, "eps at the start", minimum=0.0)
+    eps_halving_epochs: float = option(100.0, "epochs in which eps halves", minimum=1e-9)
+    eps_floor: float = option(1e-4, "smallest eps; also the eps of what is not annealed", minimum=0.0)
+    init: str = option(
         "random",
         "start: random weights, or an autoencoder's codes clustered by k-means, by a Gaussian mixture (ae_gmm), or by one in their "
         "t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or in equal parts by the codes of a network that is to know "
         "an image however it is changed (contrastive; not in the paper); with eps_start 0.25 or so",
         ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"),
     )
-    init_epochs: int = _option(50, "epochs of the autoencoder, and of the contrastive network, where init is not random", minimum=1)
-    start_from: str = _option(
+    init_epochs: int = option(50, "epochs of the autoencoder, and of the contrastive network, where init is not random", minimum=1)
+    start_from: str = option(
         "", "a run whose model, trained weights and input scaling to start from, with eps_start 0.25 or so; empty: none"
     )
-    augment: bool = _option(False, "let q(y|x) learn to be the same for small changes of an image; not in the paper")
-    augment_rotation: float = _option(10.0, "with augment or init contrastive: the largest rotation, degrees", minimum=0.0)
-    augment_shift: float = _option(1 / 14, "likewise: the largest shift, as a share of height and of width", minimum=0.0)
-    augment_scale: float = _option(0.0, "likewise: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
-    augment_shear: float = _option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
-    augment_brightness: float = _option(
+    augment: bool = option(False, "let q(y|x) learn to be the same for small changes of an image; not in the paper")
+    augment_rotation: float = option(10.0, "with augment or init contrastive: the largest rotation, degrees", minimum=0.0)
+    augment_shift: float = option(1 / 14, "likewise: the largest shift, as a share of height and of width", minimum=0.0)
+    augment_scale: float = option(0.0, "likewise: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
+    augment_shear: float = option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
+    augment_brightness: float = option(
         0.0,
         "likewise, though not for the autoencoder: all values, whose 0 is to be black, by a factor from 1 / (1 + this) to 1 + this",
         minimum=0.0,
     )
-    consistency: float = _option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
-    seed: int = _option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
-    eval_epochs: float = _option(5.0, "epochs between evaluations", minimum=1e-9)
-    eval_examples: int = _option(1000, "held-out examples for the bound during training", minimum=1)
-    eval_samples: int = _option(50, "samples per example for the bound", minimum=1)
-    checkpoint_minutes: float = _option(2.0, "minutes between checkpoints (also one at every end)", minimum=0.0)
-    keep_checkpoints: int = _option(3, "checkpoints kept", minimum=2)
-    max_skipped: int = _option(50, "stop after so many steps in a row whose loss or gradient is not finite", minimum=1)
-    max_minutes: float = _option(0.0, "end cleanly after so many minutes, ready to resume; 0: no limit", minimum=0.0)
-    steps_per_call: int = _option(100, "training steps in one call of the compiled function", minimum=1)
-    pipeline: str = _option(
+    consistency: float = option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
+    seed: int = option(0, "seed of the run: initial weights (by the command line), shuffle, draws", minimum=0)
+    eval_epochs: float = option(5.0, "epochs between evaluations", minimum=1e-9)
+    eval_examples: int = option(1000, "held-out examples for the bound during training", minimum=1)
+    eval_samples: int = option(50, "samples per example for the bound", minimum=1)
+    checkpoint_minutes: float = option(2.0, "minutes between checkpoints (also one at every end)", minimum=0.0)
+    keep_checkpoints: int = option(3, "checkpoints kept", minimum=2)
+    max_skipped: int = option(50, "stop after so many steps in a row whose loss or gradient is not finite", minimum=1)
+    max_minutes: float = option(0.0, "end cleanly after so many minutes, ready to resume; 0: no limit", minimum=0.0)
+    steps_per_call: int = option(100, "training steps in one call of the compiled function", minimum=1)
+    pipeline: str = option(
         "auto", "memory: the data on the device; stream: batches by tf.data; auto: by size", ("auto", "memory", "stream")
     )
-    xla: bool = _option(False, "compile the step with XLA (pays on GPUs and on some CPUs, after a longer start)")
+    xla: bool = option(False, "compile the step with XLA (pays on GPUs and on some CPUs, after a longer start)")
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         method = METHODS[self.objective]
         if self.n_samples < method.min_samples:
             why = " because each sample's baseline is the mean of the others" if "vimco" in self.objective else ""
@@ -265,7 +252,7 @@ class RunConfig:
             section = SECTION_OF.get(name)
             if section is None:
                 raise ValueError(f"There is no option {name!r}{near(name, SECTION_OF)}.")
-            changes.setdefault(section, {})[name] = _coerce(name, value, OPTION_TYPES[name])
+            changes.setdefault(section, {})[name] = coerce(name, value, OPTION_TYPES[name])
         parts = {section: dataclasses.replace(getattr(self, section), **values) for section, values in changes.items()}
         return dataclasses.replace(self, **parts)
 
@@ -281,11 +268,11 @@ class RunConfig:
 
     def to_toml(self) -> str:
         """The configuration as TOML with the tables [data], [model] and [train]."""
-        return tomli_w.dumps(_listed(dataclasses.asdict(self)))
+        return tomli_w.dumps(listed(dataclasses.asdict(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as nested plain values that JSON and TOML can hold."""
-        return _listed(dataclasses.asdict(self))
+        return listed(dataclasses.asdict(self))
 
 
 SECTIONS: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
@@ -316,30 +303,3 @@ def options_from_toml(text: str) -> dict[str, Any]:
             options[name] = inner
     RunConfig().replace(options)
     return options
-
-
-def near(name: str, known: Any) -> str:
-    """A clause with the known names nearest to `name`, or with all of them when none is near."""
-    matches = difflib.get_close_matches(name, list(known), n=3)
-    if matches:
-        return f"; did you mean {' or '.join(matches)}?".rstrip("?")
-    return f"; there are {', '.join(known)}" if len(known) <= 8 else ""
-
-
-def _coerce(name: str, value: Any, kind: Any) -> Any:
-    """Bring a TOML or Python value to the option's type; a wrong type is one clear sentence."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (int, float, str, bool):
-        if type(value) is kind:
-            return value
-    elif isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
-        return tuple(value)
-    wanted = kind.__name__ if isinstance(kind, type) else "list of integers"
-    raise ValueError(f"{name} is {value!r}; it must be {'an' if wanted == 'int' else 'a'} {wanted}.")
-
-
-def _listed(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _listed(value) for key, value in tree.items()}
-    return list(tree) if isinstance(tree, tuple) else tree

@@ -89,7 +89,13 @@ class NVISA(ClusteringMixin, TrainingMixin, keras.Model):
         self.built = True
 
     def set_preprocessing(self, scale: Any, shift: Any = 0.0) -> None:
-        """Make the model see x * scale + shift. Both broadcast to [input_dim], x flattened."""
+        """Make the model see x * scale + shift. Both broadcast to [input_dim], x flattened.
+
+        Raises:
+          ValueError: a scale or shift that is NaN or Inf (as those of data with such values are), or a scale of 0.
+        """
+        if not np.isfinite(scale).all() or not np.isfinite(shift).all() or not np.all(scale):
+            raise ValueError("The scale and shift of the input must be finite, and no scale 0; look for NaN or Inf in the data.")
         self.input_scale.assign(np.broadcast_to(np.asarray(scale, np.float32), self.input_scale.shape))
         self.input_shift.assign(np.broadcast_to(np.asarray(shift, np.float32), self.input_shift.shape))
 

@@ -10,6 +10,8 @@ RUN/tensorboard/    event files
 RUN/plots/          pictures
 RUN/model.keras     the trained model, to share
 RUN/.lock           held by the process that trains
+
+A folder of restarts has such a run for each seed, restarts.csv and restarts.json.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from nvisa_tf.config import RunConfig, options_from_toml
 from nvisa_tf.files import write_text
 
 FORMAT = 1
+RESTARTS = "restarts.json"  # in a folder of restarts: which run was chosen, and why
 PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn", "umap-learn")
 
 
@@ -81,9 +84,8 @@ class RunDirectory:
     def check_vacant(self) -> None:
         """Raise ValueError where anything stands but what a `create` leaves that was killed on its way."""
         if self.path.exists() and not (self.path.is_dir() and (self._abandoned() or not any(self.path.iterdir()))):
-            raise ValueError(
-                f"{self.path} is not empty, and a run never overwrites anything; choose another --out, or --resume {self.path}."
-            )
+            go_on = f", or --resume {self.path}" if self.info_file.is_file() else ""
+            raise ValueError(f"{self.path} is not empty, and a run never overwrites anything; choose another --out{go_on}.")
 
     def _abandoned(self) -> bool:
         """Whether the folder holds no more than what a `create` that was killed on its way leaves."""
@@ -100,6 +102,9 @@ class RunDirectory:
           ValueError: it is not a run directory, or one of a newer format, or damaged.
         """
         run = cls(Path(path))
+        if (run.path / RESTARTS).is_file():
+            chosen = _read(run.path / RESTARTS, "it is damaged").get("run")
+            raise ValueError(f"{path} is a folder of restarts; give the run in it that was chosen, {run.path / str(chosen)}.")
         if not run.info_file.is_file() or not run.config_file.is_file():
             raise ValueError(f"{path} is not a run directory: it has no run.json and config.toml; give a folder that nvisa-tf train wrote.")
         version = run.info().get("format")
@@ -128,11 +133,7 @@ class RunDirectory:
 
     def info(self) -> dict[str, Any]:
         """What run.json holds."""
-        try:
-            content = json.loads(self.info_file.read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.info_file} cannot be read ({error}); the run directory is damaged.") from error
-        return content if isinstance(content, dict) else {}
+        return _read(self.info_file, "the run directory is damaged")
 
     def config(self) -> RunConfig:
         """The run's resolved configuration."""
@@ -141,13 +142,27 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.config_file} cannot be used: {error}") from error
 
+    def check_data(self, fingerprint: dict[str, Any]) -> None:
+        """Raise ValueError where training data with this fingerprint are not those that the run was made with; runs of old know no data."""
+        kept = self.info().get("data", {}).get("fingerprint", fingerprint)
+        if kept != fingerprint:
+            raise ValueError(
+                f"The training data of {self.path} have changed since it began: they were {kept['dtype']} {kept['shape']} and are "
+                f"{fingerprint['dtype']} {fingerprint['shape']}{'' if kept['shape'] != fingerprint['shape'] else ', of other values'}; "
+                "start a new run (--start-from takes this one's model)."
+            )
+
+    def lengthen(self, epochs: int) -> None:
+        """Make the run one of so many epochs."""
+        write_text(self.config_file, self.config().replace({"epochs": epochs}).to_toml())
+
     def write_report(self, report: dict[str, Any]) -> None:
         """Replace report.json."""
         write_text(self.report_file, json.dumps(report, indent=2) + "\n")
 
     def report(self) -> dict[str, Any]:
         """What report.json holds, or nothing before the first end of training."""
-        return json.loads(self.report_file.read_text()) if self.report_file.is_file() else {}
+        return _read(self.report_file, "remove it") if self.report_file.is_file() else {}
 
     def write_init(self, report: dict[str, Any]) -> None:
         """Replace init.json."""
@@ -155,7 +170,7 @@ class RunDirectory:
 
     def init(self) -> dict[str, Any]:
         """What init.json holds, or nothing where the run started from random weights."""
-        return json.loads(self.init_file.read_text()) if self.init_file.is_file() else {}
+        return _read(self.init_file, "remove it") if self.init_file.is_file() else {}
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv, with the header first in a new file."""
@@ -191,6 +206,15 @@ def free_name(config: RunConfig, kind: str = "") -> Path:
     base = f"{Path(config.data.dataset).stem}{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (base if i == 1 else f"{base}-{i}" for i in range(1, 10_000))
     return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+def _read(file: Path, what_then: str) -> dict[str, Any]:
+    """What a JSON file holds, or a ValueError that names it; {} where that is no object."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); {what_then}.") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _versions() -> dict[str, str]:

@@ -30,6 +30,8 @@ from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_weights
 from nvisa_tf.training.initialization import check_images
 from nvisa_tf.training.warm_start import take_weights
 
+SURE = 0.8  # the probability of its cluster from which on an example counts as sure
+
 
 def build_model(config: RunConfig, splits: Splits, start: bool = True) -> NVISA:
     """A fresh model for the data, its preprocessing set.
@@ -68,18 +70,25 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
     config = config.with_absolute_paths()  # so that the run can be resumed from another folder
     model = build_model(config, splits)
-    about = {"name": train.name, "description": splits.description, "labels": test.y is not None}
+    about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
     Trainer.check_size(model, train)
     run = RunDirectory.create(out, config, about, command)
     return _trainer(model, config, splits, run, monitors)
 
 
 def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: Sequence[Monitor] = ()) -> Trainer:
-    """A trainer that stands where the run's newest readable checkpoint was."""
+    """A trainer that stands where the run's newest readable checkpoint was; the run is one of `config`'s epochs from then on.
+
+    Raises:
+      ValueError: the training data are not those that the run began with, or it has no readable checkpoint.
+    """
+    run.check_data(splits.train.fingerprint())
     # Checkpoints hold all weights, and the run that this one started from may be gone.
     model = build_model(config, splits, start=not numbered_checkpoints(run.checkpoints))
     trainer = _trainer(model, config, splits, run, monitors)
     trainer.resume()
+    if config.train.epochs != run.config().train.epochs:
+        run.lengthen(config.train.epochs)
     if trainer.step < trainer.total_steps:
         # They would answer for the run as it was; until the new ones, the checkpoints answer.
         run.model_file.unlink(missing_ok=True)
@@ -95,18 +104,26 @@ def _trainer(model: NVISA, config: RunConfig, splits: Splits, run: RunDirectory,
 def score(model: NVISA, splits: Splits, config: RunConfig, n_samples: int, n_examples: int | None = None) -> dict[str, Any]:
     """Scores of a model on the test data, plain values.
 
+    Without labels there are the importance-weighted "bound" and "eps", at which alone it compares; "confidence", the mean over examples of
+    the largest q(y|x), "unsure", the share of those where it is under "unsure_under", and "cluster_sizes".
+
     Args:
       n_samples: of the importance-weighted bound.
       n_examples: for the bound, the first so many, None: all; clusters are always of all.
     """
     test = splits.test
-    clusters = model.predict_clusters(test.x)
+    probabilities = model.predict_proba(test.x)
+    clusters, largest = probabilities.argmax(1), probabilities.max(1)
     sizes = cluster_sizes(clusters, model.config.n_clusters)
     report: dict[str, Any] = {
         "step": int(model.step.numpy()),
         "description": splits.description,
         "examples": len(test),
         "skipped": int(model.skipped.numpy()),
+        "eps": float(model.eps_x.numpy()),
+        "confidence": float(largest.mean()),
+        "unsure": float(np.mean(largest < SURE)),
+        "unsure_under": SURE,
     }
     if test.y is not None:
         report.update(clustering_scores(test.y, clusters)._asdict())

@@ -224,6 +224,12 @@ def test_fit_with_stock_callbacks_finds_the_blobs(tiny_config, blobs, tmp_path):
     assert clustering_accuracy(y, keras.saving.load_model(tmp_path / "best.keras").predict(x, verbose=0).argmax(1)) > 0.6
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(np.nan, 0.0), (1.0, np.inf), (0.0, 0.0), (np.array([1, 1, 0, 1, 1, 1]), 0.0)])
+def test_a_scaling_that_leaves_nothing_is_refused(tiny_config, scale, shift):
+    with pytest.raises(ValueError, match="look for NaN or Inf"):
+        NVISA(tiny_config).set_preprocessing(scale, shift)
+
+
 def test_keras_file_round_trip(tiny_config, tmp_path, blobs):
     x, _ = blobs
     model = NVISA(dataclasses.replace(tiny_config, posterior="mean_field", decoder_scale="per_dimension"), seed=3)

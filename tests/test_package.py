@@ -12,12 +12,12 @@ import nvisa_tf
 
 ROOT = Path(nvisa_tf.__file__).parent
 LAYERS = [
-    {"methods", "files", "draws", "balanced", "mixtures"}, {"config"}, {"presets"},
+    {"methods", "options", "files", "images", "draws", "balanced", "mixtures"}, {"config"}, {"presets"},
     {"data", "annealing", "augmentation", "objectives", "run_directory"},
     {"networks", "distributions", "particles", "optimizer", "steps"},
     {"inference", "learning"}, {"model"},
     {"jobs"},
-    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts"},
+    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts", "estimator"},
 ]  # fmt: skip
 HEAVY = ("tensorflow", "tensorflow_probability", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from nvisa_tf.data.rows import Array, RowView
 
 CHUNK = 10_000  # examples read at a time, so that a memory map is never loaded whole
+FINGERPRINT_EXAMPLES = 1000  # evenly spread
+FLOAT32_SPAN = 1e6  # of a value's size over its spread, beyond which float32 loses more than a few percent of the spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Dataset:
         """The examples piece by piece: (index of the first, array [at most CHUNK, *shape])."""
         for start in range(0, len(self), CHUNK):
             yield start, np.asarray(self.x[start : start + CHUNK])
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these examples from others, plain values: shape, type, and the SHA-256 of up to `FINGERPRINT_EXAMPLES` of them."""
+        part = np.ascontiguousarray(self.x[:: -(-len(self) // FINGERPRINT_EXAMPLES)])
+        return {"shape": list(self.x.shape), "dtype": self.x.dtype.name, "sha256": hashlib.sha256(part.tobytes()).hexdigest()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +116,7 @@ def input_scaling(dataset: Dataset, method: str = "auto") -> tuple[np.ndarray, n
         floats within [0, 1], "minmax" for other images, "standardize" for other vectors.
 
     Raises:
-      ValueError: unknown method.
+      ValueError: unknown method, or a dimension whose values differ too little beside their size for float32.
     """
     if method not in ("auto", "none", "minmax", "standardize"):
         raise ValueError(f"scaling is {method!r}; it must be auto, none, minmax or standardize.")
@@ -130,6 +138,11 @@ def input_scaling(dataset: Dataset, method: str = "auto") -> tuple[np.ndarray, n
     scaler: Any = StandardScaler()  # gives a constant dimension the scale 1
     for _, part in dataset.chunks():
         scaler.partial_fit(part.reshape(len(part), -1))
+    for column in np.flatnonzero((scaler.var_ > 0) & (np.abs(scaler.mean_) > FLOAT32_SPAN * scaler.scale_)):
+        raise ValueError(
+            f"{dataset.name}: value {column} of the examples is about {scaler.mean_[column]:.6g} and differs by about "
+            f"{scaler.scale_[column]:.2g} only, which 32-bit numbers blur; subtract an offset from it first."
+        )
     return (1 / scaler.scale_).astype(np.float32), (-scaler.mean_ / scaler.scale_).astype(np.float32)
 
 

@@ -13,35 +13,49 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from nvisa_tf.config import DataConfig, near
+from nvisa_tf.config import DataConfig
 from nvisa_tf.data.dataset import Dataset, Splits, check
+from nvisa_tf.images import load_folder
+from nvisa_tf.options import near
 
 DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
 SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
 
 
 def load_dataset(
-    dataset: str | os.PathLike[str] = "digits", *, data_dir: str | os.PathLike[str] = "", split: str = "train", test_fraction: float = 0.1
+    dataset: str | os.PathLike[str] = "digits",
+    *,
+    data_dir: str | os.PathLike[str] = "",
+    split: str = "train",
+    test_fraction: float = 0.1,
+    image_shape: tuple[int, ...] = (),
 ) -> Splits:
     """Load a data set by name or path and split it for training and scoring.
 
     Args:
       dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist" (through
-        tensorflow-datasets), or a path to .npy or .npz (keys x and, if there are labels, y).
-      data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default.
+        tensorflow-datasets), or a path to .npy or .npz (keys x and, if there are labels, y), or to a folder of images.
+      data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default. A file that is not at its path is
+        looked for there by its name, so that a run can be used where its data lie elsewhere.
       split: "train": train on the train split, score on the test split; "all": both on everything.
-      test_fraction: the share of a file's examples that is held out, drawn with a fixed seed.
+      test_fraction: the share of a file's or folder's examples that is held out, drawn with a fixed seed.
+      image_shape: [h, w] or [h, w, 3], what the images of a folder are brought to.
 
     Raises:
       ValueError: no such data set, or data that cannot be used; one sentence says why.
       FileNotFoundError: no such file, or a data set that is not prepared and cannot be downloaded.
     """
-    return load_splits(DataConfig(dataset=os.fspath(dataset), data_dir=os.fspath(data_dir), split=split, test_fraction=test_fraction))
+    config = DataConfig(
+        dataset=os.fspath(dataset), data_dir=os.fspath(data_dir), split=split, test_fraction=test_fraction, image_shape=image_shape
+    )
+    return load_splits(config)
 
 
 def load_splits(config: DataConfig) -> Splits:
     """`load_dataset` with its arguments in a `DataConfig`."""
     dataset = config.dataset
+    if config.image_shape and (dataset in LOADERS or Path(dataset).is_file()):
+        raise ValueError(f"image_shape is for a folder of images, and {dataset} is none; leave it out.")
     if dataset in LOADERS:
         train, test = LOADERS[dataset](config)
     elif dataset.endswith((".npy", ".npz")) or os.sep in dataset or Path(dataset).exists():
@@ -64,6 +78,26 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
     return test
 
 
+def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = False) -> Dataset:
+    """The examples in an array file, as `read_array_file`, or the images in a folder, as `nvisa_tf.images.load_folder`, checked.
+
+    Args:
+      path: of the file or folder.
+      image_shape: [h, w], [h, w, 1] or [h, w, 3] of the images.
+      constant: allow data of one value, as `check` does.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: as `read_array_file` and `load_folder`, or a folder without `image_shape`.
+    """
+    if not Path(path).is_dir():
+        return read_array_file(path, constant)
+    if not image_shape:
+        raise ValueError(f"{path} is a folder; say what shape its images are brought to by --image-shape, such as 28,28 or 32,32,3.")
+    x, y = load_folder(path, image_shape, logging.warning)
+    return check(Dataset(Path(path).name, x, y, 255.0), constant)
+
+
 def read_array_file(path: str, constant: bool = False) -> Dataset:
     """The examples (and labels) in a .npy or .npz file, checked; a .npy is memory-mapped.
 
@@ -76,7 +110,9 @@ def read_array_file(path: str, constant: bool = False) -> Dataset:
       ValueError: not an array file, object arrays (they are never unpickled), no key x, or bad data.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path}; give the path of a .npy or .npz file.")
+        raise FileNotFoundError(
+            f"There is no file {path}; give the path of a .npy or .npz file (of a run's data that moved, the folder by --data-dir)."
+        )
     y = None
     try:
         if str(path).endswith(".npz"):
@@ -117,7 +153,9 @@ def _is_array_file(path: str) -> bool:
 
 
 def _file(config: DataConfig) -> tuple[Dataset, Dataset]:
-    whole = read_array_file(config.dataset)
+    moved = Path(config.data_dir, Path(config.dataset).name) if config.data_dir else None
+    path = str(moved) if moved and moved.exists() and not Path(config.dataset).exists() else config.dataset
+    whole = read_examples(path, config.image_shape)
     if config.split == "all" or config.test_fraction == 0:
         return whole, whole
     n_test = max(1, round(len(whole) * config.test_fraction))

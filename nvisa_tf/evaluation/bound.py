@@ -15,11 +15,16 @@ ROWS_A_CALL = 25_000  # decoder rows at a time; 784 float32 values each, about 8
 
 
 def evaluate_bound(model: Any, x: Array, n_samples: int = 50, seed: int = 0, rows: int = ROWS_A_CALL) -> float:
-    """Mean over examples of log 1/M sum_m p(x, y_m, z_m) / q(y_m, z_m|x), in nats.
+    """The mean of `score_samples` over examples, in nats; arguments and errors are the same."""
+    return float(score_samples(model, x, n_samples, seed, rows).mean())
 
-    The densities are at the model's scale and its present eps. Samples come in chunks that are
-    summed in log space, so memory does not grow with n_samples; the draws, and so the result,
-    depend on the seed and on `rows` only.
+
+def score_samples(model: Any, x: Array, n_samples: int = 50, seed: int = 0, rows: int = ROWS_A_CALL) -> np.ndarray:
+    """Of each example log 1/M sum_m p(x, y_m, z_m) / q(y_m, z_m|x), a lower bound of log p(x) on average, nats, float64 [n].
+
+    It is low where an example is unlike those that the model was trained on. The densities are at the model's scale and its
+    present eps. Samples come in chunks that are summed in log space, so memory does not grow with n_samples; the draws, and so
+    the result, depend on the seed, on `rows` and on where an example stands.
 
     Args:
       model: an `nvisa_tf.NVISA`.
@@ -37,7 +42,7 @@ def evaluate_bound(model: Any, x: Array, n_samples: int = 50, seed: int = 0, row
     samples = min(n_samples, max(1, rows // batch))
 
     log_weights = model.traced("raw_log_weights")
-    total = 0.0
+    found = []
     for i, start in enumerate(range(0, len(x), batch)):
         examples = tf.convert_to_tensor(np.asarray(x[start : start + batch]).astype(np.float32))
         log_sums = []
@@ -46,5 +51,5 @@ def evaluate_bound(model: Any, x: Array, n_samples: int = 50, seed: int = 0, row
             draw = tf.random.fold_in(tf.constant([-1 - seed, i], tf.int32), j)
             chunk = log_weights(examples, min(samples, n_samples - first), draw)
             log_sums.append(logsumexp(chunk.numpy().astype(np.float64), axis=0))
-        total += float(np.sum(np.logaddexp.reduce(log_sums, axis=0) - math.log(n_samples)))
-    return total / len(x)
+        found.append(np.logaddexp.reduce(log_sums, axis=0) - math.log(n_samples))
+    return np.concatenate(found)

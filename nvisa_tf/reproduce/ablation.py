@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nvisa_tf.config import RunConfig, near
+from nvisa_tf.config import RunConfig
+from nvisa_tf.options import near
 from nvisa_tf.presets import preset
 
 

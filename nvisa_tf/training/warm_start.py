@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.model import NVISA
+from nvisa_tf.options import as_text
 
 FREE = {"l2", "hold_scales", "learn_prior_weights", "baseline_units"}  # options that change no weight's meaning
 
@@ -24,7 +25,7 @@ def take_weights(model: NVISA, other: NVISA, source: str) -> None:
     for field in dataclasses.fields(model.config):
         here, there = getattr(model.config, field.name), getattr(other.config, field.name)
         if here != there and field.name not in FREE:
-            raise ValueError(f"start_from: {source} has {field.name} {_shown(there)} and this run {_shown(here)}; they must be the same.")
+            raise ValueError(f"start_from: {source} has {field.name} {as_text(there)} and this run {as_text(here)}; they must be the same.")
     for mine, its in zip(_networks(model), _networks(other), strict=True):
         mine.set_weights(its.get_weights())
     model.prior.loc.assign(other.prior.loc)
@@ -37,7 +38,3 @@ def take_weights(model: NVISA, other: NVISA, source: str) -> None:
 
 def _networks(model: NVISA) -> list[Any]:
     return [model.encoder, model.cluster_head, model.latent_head, model.decoder]
-
-
-def _shown(value: Any) -> str:
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -105,7 +105,7 @@ def test_resize_and_invert_when_asked(cli, exported, expected, tmp_path):
         (["x.npy", "x.npy"], "is not a TFLite file"),
         (["generator.tflite", "x.npy"], "has no signature 'cluster'"),
         (["encoder.tflite", "labels.txt"], "cannot be read as an image"),
-        (["encoder.tflite", "empty"], "folder empty is empty"),
+        (["encoder.tflite", "empty"], "folder empty has no files"),
         (["encoder.tflite", "bad.npy"], "cannot be read as an array"),
         (["encoder.tflite", "wrong.npy"], "has the shape [2, 5, 6]; this encoder takes [n, 6, 6]"),
         (["encoder.tflite", "x.npy", "--batch-size", "0"], "must be at least 1"),
@@ -131,10 +131,28 @@ def test_bad_input_is_one_sentence_and_exit_2(cli, exported, words, expected_wor
 
 def test_nothing_is_written_when_an_image_is_bad(cli, exported, tmp_path):
     shutil.copytree(exported / "images", tmp_path / "images")
-    (tmp_path / "images" / "99.png").write_text("no image")
+    bad = tmp_path / "images" / "99.png"
+    bad.write_text("no image")
     (tmp_path / "o.csv").write_text("before")
-    code, _, err = cli("classify", exported / "encoder.tflite", tmp_path / "images", "--output", tmp_path / "o.csv", "--batch-size", 4)
+    words = (tmp_path / "images", bad, "--output", tmp_path / "o.csv", "--batch-size", 4)
+    code, _, err = cli("classify", exported / "encoder.tflite", *words)
     assert code == 2
     assert "99.png cannot be read" in err
     assert (tmp_path / "o.csv").read_text() == "before"
     assert {path.name for path in tmp_path.iterdir()} == {"images", "o.csv"}
+
+
+def test_what_is_no_image_in_a_folder_is_named_and_left_out(cli, exported, tmp_path):
+    shutil.copytree(exported / "images", tmp_path / "images")
+    before = table(cli("classify", exported / "encoder.tflite", tmp_path / "images")[1])
+    (tmp_path / "images" / "00.txt").write_text("notes")
+    (tmp_path / "images" / "99.png").write_text("no image")
+    code, out, err = cli("classify", exported / "encoder.tflite", tmp_path / "images")
+    assert code == 0
+    assert table(out) == before
+    assert [line.split("images/")[1].split(" ")[0] for line in err.splitlines()] == ["00.txt", "99.png"]
+    for path in (tmp_path / "images").glob("*.png"):
+        path.unlink()
+    code, _, err = cli("classify", exported / "encoder.tflite", tmp_path / "images")
+    assert code == 2
+    assert "no examples to classify" in err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nvisa_tf import load_run
+from nvisa_tf import load_run, score_samples
 from nvisa_tf.cli import main
 
 TINY = [
@@ -101,6 +101,28 @@ def test_predict_csv(finished_run, cli, tmp_path):
     np.testing.assert_allclose(table[:, 5:], model.embed(x), rtol=1e-5, atol=1e-9)
 
 
+def test_predict_gives_a_bound_that_tells_strange_examples(finished_run, cli, tmp_path):
+    x = np.load(finished_run / "blobs.npz")["x"][:8]
+    np.save(tmp_path / "x.npy", np.concatenate([x, 50 * x[:1]]))
+    code, _, err = cli("predict", finished_run / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv", "--bound")
+    assert (code, err) == (0, "")
+    lines = (tmp_path / "o.csv").read_text().splitlines()
+    assert lines[0] == "cluster,probability,bound"
+    bounds = np.array([float(line.split(",")[2]) for line in lines[1:]])
+    model, _, _ = load_run(finished_run / "run")
+    np.testing.assert_allclose(bounds, score_samples(model, np.load(tmp_path / "x.npy")), rtol=1e-5)
+    assert bounds[8] < bounds[:8].min() - 100
+
+
+def test_predict_refuses_what_was_scaled_already(bars_run, cli, tmp_path):
+    x = np.load(bars_run.parent / "bars.npz")["x"][:5]
+    for values, expected in ((x / 255, 2), (x.astype(np.float32), 0)):
+        np.save(tmp_path / "x.npy", values)
+        code, _, err = cli("predict", bars_run, "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")
+        assert code == expected
+        assert ("has fractions" in err) == (expected == 2)
+
+
 def test_predict_npy_and_npz(finished_run, cli, tmp_path):
     x = np.load(finished_run / "blobs.npz")["x"]
     model, _, _ = load_run(finished_run / "run")
@@ -187,6 +209,7 @@ def test_no_labels(cli, tmp_path):
     code, out, _ = cli("train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--epochs", 1, "--likelihood", "bernoulli", *TINY)
     assert code == 0
     assert "No labels, so no accuracy" in out
+    assert "The probability of an example's own cluster is" in out
 
 
 @pytest.mark.parametrize(
@@ -200,7 +223,10 @@ def test_no_labels(cli, tmp_path):
         (["train", "--config", "missing.toml"], "cannot be read"),
         (["train", "--encoder-units", "a"], "not a list of integers"),
         (["train", "--resume", "."], "is not a run directory"),
-        (["train", "--epoch", "3"], "unrecognized arguments"),
+        (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3 (is --epochs meant?)"),
+        (["reproduce", "table1", "--out", "o", "--sedes=3"], "unrecognized arguments: --sedes=3 (is --seeds meant?)"),
+        (["train", "--dataset", "/"], "/ is a folder; say what shape its images are brought to by --image-shape"),
+        (["train", "--image-shape", "8,8"], "image_shape is for a folder of images, and digits is none"),
         (["train", "--likelihood", "poisson"], "invalid choice"),
         (["train", "--out", "/proc/nowhere"], "cannot be written"),
         (["evaluate", "nowhere"], "is not a run directory"),
@@ -252,11 +278,13 @@ def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
         ("run.json", "{", "damaged"),
         ("run.json", "[]", "names no format"),
         ("config.toml", "epochs = -1", "must be at least 0"),
+        ("report.json", '{"a', "report.json cannot be read"),
     ):
         copy = tmp_path / "copy"
         shutil.copytree(finished_run / "run", copy)
         (copy / file).write_text(content)
-        for command in (["info", copy], ["train", "--resume", copy]):
+        commands = [["info", copy], ["train", "--resume", copy]]
+        for command in commands[: 1 if file == "report.json" else 2]:  # the second writes that one anew
             code, _, err = cli(*command)
             assert code == 2, (file, command)
             assert expected in err
@@ -272,6 +300,75 @@ def test_a_corrupt_checkpoint_is_passed_over_and_said(cli, finished_run, tmp_pat
     assert code == 0
     assert "from epoch 20.0" in out
     assert "cannot be read; going on from step 80" in caplog.text
+
+
+def test_a_run_goes_on_to_other_epochs_and_keeps_them(cli, finished_run, tmp_path):
+    run = tmp_path / "copy"
+    shutil.copytree(finished_run / "run", run)
+    assert cli("train", "--resume", run, "--epochs", 22)[0] == 0
+    assert "epoch 22 of 22" in cli("info", run)[1]
+    code, out, _ = cli("train", "--resume", run)
+    assert code == 0
+    assert "from epoch 22.0 of 22" in out
+    assert load_run(run)[0].step.numpy() == 22 * 4
+
+
+def test_a_run_does_not_go_on_with_other_data(cli, finished_run, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished_run, folder)
+    config = folder / "run" / "config.toml"
+    config.write_text(config.read_text().replace(str(finished_run), str(folder)))
+    with np.load(folder / "blobs.npz") as arrays:
+        x, y = arrays["x"], arrays["y"]
+    for values, labels in ((x + 1, y), (x[:200], y[:200])):
+        np.savez(folder / "blobs.npz", x=values, y=labels)
+        code, _, err = cli("train", "--resume", folder / "run", "--epochs", 30)
+        assert code == 2
+        assert "have changed since it began" in err
+        assert (folder / "run" / "model.keras").exists()
+
+
+def test_data_that_moved_are_found_by_data_dir(cli, finished_run, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished_run, folder)
+    config = folder / "run" / "config.toml"
+    config.write_text(config.read_text().replace(str(finished_run), "/nowhere"))
+    code, _, err = cli("evaluate", folder / "run")
+    assert code == 2
+    assert "by --data-dir" in err
+    code, out, _ = cli("evaluate", folder / "run", "--data-dir", folder)
+    assert code == 0
+    assert out.splitlines()[1:] == cli("evaluate", finished_run / "run")[1].splitlines()[1:]
+
+
+def test_a_folder_of_images_is_trained_on_and_clustered(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        kind = tmp_path / "photos" / ("dark" if i % 2 else "light")
+        kind.mkdir(parents=True, exist_ok=True)
+        values = rng.integers(0, 60, (12, 12, 3), dtype=np.uint8) + np.uint8(0 if i % 2 else 180)
+        Image.fromarray(values).save(kind / f"{i:02}.png")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    options = ["--image-shape", "6,6,3", "--epochs", "2", "--n-clusters", "2", "--split", "all", "--out", tmp_path / "r", *TINY]
+    code, out, _ = cli("train", "--dataset", tmp_path / "photos", *options)
+    assert code == 0
+    assert "trained and scored on all 60 examples" in out
+    assert "accuracy" in out  # by the folders within
+    assert cli("predict", tmp_path / "r", "--input", tmp_path / "photos", "--output", tmp_path / "o.npy")[0] == 0
+    assert (
+        np.bincount(np.load(tmp_path / "o.npy")["cluster"], minlength=2).tolist()
+        == json.loads((tmp_path / "r" / "report.json").read_text())["cluster_sizes"]
+    )
+    assert cli("evaluate", tmp_path / "r")[0] == 0
+
+
+def test_vectors_scaled_alike_are_said(cli, tmp_path):
+    x = np.random.default_rng(0).integers(0, 9, (60, 5))
+    options = ["--epochs", "1", "--n-clusters", "2", *TINY]
+    for name, values, said in (("a", x.astype(np.uint8), True), ("b", x.astype(float), False)):
+        np.save(tmp_path / f"{name}.npy", values)
+        _, out, _ = cli("train", "--dataset", tmp_path / f"{name}.npy", "--out", tmp_path / name, *options)
+        assert ("add --scaling standardize" in out) == said
 
 
 def test_predict_takes_examples_of_one_value(finished_run, cli, tmp_path):
@@ -290,6 +387,20 @@ def test_misnamed_files_are_one_sentence(cli, tmp_path):
         assert code == 2
         assert words in err
         assert not (tmp_path / "r").exists()
+
+
+def test_ctrl_c_while_a_command_loads_is_one_line():
+    program = """if True:
+        import sys
+        from nvisa_tf.cli import main
+        def interrupted(name):
+            raise KeyboardInterrupt
+        main.importlib.import_module = interrupted
+        sys.argv = ["nvisa-tf", "train"]
+        main.main()
+    """
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr.strip()) == (130, "", "nvisa-tf: interrupted.")
 
 
 def test_a_missing_file_is_said_before_tensorflow_is_loaded(tmp_path):

@@ -186,7 +186,11 @@ def test_what_diverged_or_failed_is_left_out_and_said(cli, three, tmp_path):
     code, out, _ = cli(*words)
     assert code == 0
     assert "Diverged and left out: seed 6." in out
-    assert json.loads((tmp_path / "out" / "restarts.json").read_text())["restarts"] == 2
+    about = json.loads((tmp_path / "out" / "restarts.json").read_text())
+    assert (about["restarts"], about["criterion"]) == (2, "bound")  # two agree with each other alike
+    code, _, err = cli("predict", tmp_path / "out", "--input", "digits", "--output", tmp_path / "o.csv")
+    assert code == 2
+    assert f"is a folder of restarts; give the run in it that was chosen, {tmp_path / 'out' / about['run']}." in err
     # A run that cannot go on: its checkpoints are gone.
     (tmp_path / "out" / "seed5" / "report.json").unlink()
     for path in (tmp_path / "out" / "seed5" / "checkpoints").iterdir():

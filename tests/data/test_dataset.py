@@ -37,6 +37,25 @@ def test_other_images_are_brought_to_0_1():
     assert (got.min(), got.max()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
 
 
+def test_values_that_float32_would_blur_are_refused():
+    x = np.random.default_rng(0).normal(0, 1, (200, 3))
+    x[:, 1] = 1.7e9 + 40 * x[:, 1]
+    with pytest.raises(ValueError, match=r"value 1 of the examples is about 1\.7e\+09 and differs by about"):
+        input_scaling(Dataset("d", x))
+    x[:, 1] = 1.7e9  # a constant says nothing, and is nothing that could be blurred
+    scale, shift = input_scaling(Dataset("d", x))
+    assert np.isfinite(scale).all()
+    assert np.isfinite(shift).all()
+
+
+def test_a_fingerprint_tells_other_values_rows_and_types():
+    x = np.random.default_rng(0).integers(0, 9, (2500, 4))
+    own = Dataset("a", x).fingerprint()
+    assert own == Dataset("b", x.copy(), y=np.zeros(2500, int)).fingerprint()
+    others = (x + 1, x[:-1], x.astype(np.float64), x.reshape(2500, 2, 2), x[::-1])
+    assert all(Dataset("a", other).fingerprint() != own for other in others)
+
+
 def test_unknown_method():
     with pytest.raises(ValueError, match="must be auto"):
         scaled(np.ones((2, 2)), "robust")

@@ -122,6 +122,7 @@ def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(tmp_path, st
     process.send_signal(signal.SIGINT)
     out = finish(process, expected=130)
     assert "Traceback" not in out
+    assert "stopping; a checkpoint is being saved" in out
     assert "a checkpoint is saved" in out
     assert f"Go on with: nvisa-tf train --resume {run}" in out
     finish(start("train", "--resume", run))

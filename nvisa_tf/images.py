@@ -1,13 +1,19 @@
-"""Image files as arrays of an encoder's shape; needs NumPy and Pillow alone."""
+"""Image files as arrays of one shape; needs NumPy and Pillow alone."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 DEEP_MODES = ("I", "F")  # more than 8 bits a value; "I;16" and its kin too
+
+
+class NotAnImageError(ValueError):
+    """A file that cannot be read as an image."""
 
 
 def load_image(path: str | os.PathLike[str], shape: tuple[int, ...], *, resize: bool = False, invert: bool = False) -> np.ndarray:
@@ -20,17 +26,18 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, ...], *, resize: 
       invert: 255 minus each value: dark on light becomes light on dark.
 
     Raises:
-      ValueError: not an image, of more than 8 bits, of another shape without `resize`, or `shape` is not an image's.
+      NotAnImageError: it cannot be read as one.
+      ValueError: of more than 8 bits, of another shape without `resize`, or `shape` is not an image's.
     """
     colour = shape[2:] == (3,)
     if len(shape) not in (2, 3) or not (colour or shape[2:] in ((), (1,))):
-        raise ValueError(f"This encoder takes examples of the shape {list(shape)}, which no image file has; give a .npy file.")
+        raise ValueError(f"Examples have the shape {list(shape)} here, which no image file has; give a .npy file.")
     try:
         with Image.open(path) as file:
             mode = file.mode
             image = ImageOps.exif_transpose(file) if resize else file.copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({getattr(error, 'strerror', None) or error}).") from error
+        raise NotAnImageError(f"{path} cannot be read as an image ({getattr(error, 'strerror', None) or error}).") from error
     if mode.startswith(DEEP_MODES):
         raise ValueError(f"{path} has more than 8 bits a value; save it with 8, or give a .npy file.")
     image = _plain(image)
@@ -43,6 +50,41 @@ def load_image(path: str | os.PathLike[str], shape: tuple[int, ...], *, resize: 
         )
     values = values.reshape(shape)
     return 255 - values if invert else values
+
+
+def load_folder(
+    folder: str | os.PathLike[str], shape: tuple[int, ...], leave_out: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """All images in a folder and the folders in it, in the order of their paths, scaled and converted to `shape`.
+
+    Args:
+      folder: of image files; files and folders whose names begin with a dot are passed over.
+      shape: as for `load_image`.
+      leave_out: is told of each file that is no image, in a sentence.
+
+    Returns:
+      The bytes, uint8 [n, *shape], and labels, integers [n], where all images lie in two or more folders within `folder`: the
+      number of an image's folder in the order of their names.
+
+    Raises:
+      ValueError: there is no image, or one that `load_image` refuses.
+    """
+    folder = Path(folder)
+    images, groups = [], []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        inside = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in inside):
+            continue
+        try:
+            images.append(load_image(path, shape, resize=True))
+        except NotAnImageError as error:
+            leave_out(f"Left out: {error}")
+            continue
+        groups.append(inside[0] if len(inside) > 1 else "")
+    if not images:
+        raise ValueError(f"The folder {folder} has no images.")
+    names, labels = np.unique(groups, return_inverse=True)
+    return np.stack(images), labels if len(names) > 1 and "" not in names else None
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nvisa_tf.export.images import load_image
+from nvisa_tf.images import load_folder, load_image
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOUR = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
@@ -66,7 +66,7 @@ def test_a_photo_is_turned_as_its_camera_was(tmp_path):
     [
         (lambda p: p.write_text("hello"), (6, 8), "cannot be read as an image"),
         (lambda p: None, (6, 8), "No such file"),
-        (lambda p: Image.fromarray(COLOUR).save(p), (48,), r"shape \[48\], which no image file has"),
+        (lambda p: Image.fromarray(COLOUR).save(p), (48,), r"shape \[48\] here, which no image file has"),
         (lambda p: Image.fromarray(COLOUR).save(p), (6, 8, 2), "which no image file has"),
         (lambda p: Image.fromarray(GREY.astype(np.uint16)).save(p), (6, 8), "more than 8 bits"),
     ],
@@ -83,3 +83,30 @@ def test_half_a_file(tmp_path):
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(ValueError, match="cannot be read as an image"):
         load_image(path, (60, 80, 3))
+
+
+def test_a_folder_is_brought_to_one_shape_in_the_order_of_paths(tmp_path):
+    said = []
+    for name, values in (("b.png", COLOUR), ("a.png", COLOUR[:, :, 0]), ("inner/c.png", 255 - COLOUR), (".hidden/d.png", COLOUR)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    x, y = load_folder(tmp_path, (3, 4, 3), said.append)
+    assert (x.shape, x.dtype, y) == ((3, 3, 4, 3), np.uint8, None)
+    expected = [load_image(tmp_path / name, (3, 4, 3), resize=True) for name in ("a.png", "b.png", "inner/c.png")]
+    np.testing.assert_array_equal(x, expected)
+    assert [line.startswith(f"Left out: {tmp_path / 'notes.txt'} cannot be read") for line in said] == [True]
+
+
+def test_folders_within_a_folder_are_labels(tmp_path):
+    for name in ("cat/1.png", "ant/1.png", "cat/deep/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(COLOUR).save(tmp_path / name)
+    assert load_folder(tmp_path, (6, 8), print)[1].tolist() == [0, 1, 1]  # ant/1, cat/1, cat/deep/2
+    (tmp_path / "ant" / "1.png").unlink()
+    assert load_folder(tmp_path, (6, 8), print)[1] is None  # one kind alone
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no images"):
+        load_folder(tmp_path, (6, 8), print)

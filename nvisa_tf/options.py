@@ -1,0 +1,63 @@
+"""What an option is, as a field of a frozen dataclass: its help, its bounds, the values that it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
+    """A dataclass field with its help, its choices if it has them, and the least that a number may be."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
+
+
+def check_fields(config: Any) -> None:
+    """Raise ValueError, with one sentence, for a wrong choice or a number under its minimum."""
+    for field in dataclasses.fields(config):
+        value, choices, minimum = getattr(config, field.name), field.metadata["choices"], field.metadata["minimum"]
+        if choices and value not in choices:
+            raise ValueError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{field.name} is {number}; it must be a finite number.")
+            if minimum is not None and number < minimum:
+                raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
+
+
+def coerce(name: str, value: Any, kind: Any) -> Any:
+    """Bring a TOML or Python value to the option's type.
+
+    Raises:
+      ValueError: another type, in one sentence.
+    """
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, float, str, bool):
+        if type(value) is kind:
+            return value
+    elif isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
+        return tuple(value)
+    wanted = kind.__name__ if isinstance(kind, type) else "list of integers"
+    raise ValueError(f"{name} is {value!r}; it must be {'an' if wanted == 'int' else 'a'} {wanted}.")
+
+
+def near(name: str, known: Any) -> str:
+    """A clause with the known names nearest to `name`, or with all of them when none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=3)
+    if matches:
+        return f"; did you mean {' or '.join(matches)}"
+    return f"; there are {', '.join(known)}" if len(known) <= 8 else ""
+
+
+def listed(tree: Any) -> Any:
+    """Nested values with lists in place of tuples, as JSON and TOML have them."""
+    if isinstance(tree, dict):
+        return {key: listed(value) for key, value in tree.items()}
+    return list(tree) if isinstance(tree, tuple) else tree
+
+
+def as_text(value: Any) -> str:
+    """A value as a flag takes it: 500,500 for a list, none for an empty one."""
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
