@@ -5,7 +5,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -15,6 +14,7 @@ from nvisa_tf.cli import main
 TINY = {
     "encoder_units": (16,), "posterior_units": 16, "decoder_units": (16,), "latent_dim": 2, "n_samples": 3,
     "epochs": 60, "batch_size": 32, "eps_halving_epochs": 15.0, "learning_rate": 1e-2,
+    "ema_momentum": 0.9,
 }  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def test_it_is_what_the_command_line_trains(fitted, tmp_path):
     words = ["train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--split", "all", "--n-clusters", 3, "--seed", 1]
     words += [word for name, value in TINY.items() for word in ("--" + name.replace("_", "-"), np.ravel(value)[0])]
     assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
+    # The averages of the weights cluster, in both.
     np.testing.assert_array_equal(load_run(tmp_path / "r")[0].predict_proba(x), clusterer.predict_proba(x))
 
 
@@ -54,16 +55,7 @@ def test_it_is_an_estimator_like_others(fitted):
     short = {**TINY, "epochs": 1}
     pipeline = make_pipeline(StandardScaler(), NVISAClustering(3, options=short))
     assert pipeline.fit_predict(x).shape == (300,)
-    search = GridSearchCV(NVISAClustering(3, options=short), {"random_state": [0, 1]}, cv=2).fit(x)
-    assert search.best_params_["random_state"] in (0, 1)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clusterer)).predict(x), clusterer.labels_)
-
-
-def test_averaged_weights_are_those_that_cluster(make_blobs):
-    x, _ = make_blobs(40)
-    plain, averaged = (NVISAClustering(3, options={**TINY, "epochs": 3, "ema_momentum": m}).fit(x).model_ for m in (0.0, 0.9))
-    assert plain.step.numpy() == averaged.step.numpy() == 9
-    assert not np.array_equal(plain.predict_proba(x), averaged.predict_proba(x))
 
 
 @pytest.mark.parametrize(
