@@ -27,7 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--input",
         required=True,
         metavar="FILE",
-        help="a .npy or .npz file (key x) of examples, a folder of images, or a data set's name for its test split",
+        help="a .npy, .npz (key x) or .csv file of examples, a folder of images, or a data set's name for its test split",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")

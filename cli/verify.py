@@ -18,7 +18,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of verify."""
     parser.add_argument("file", metavar="FILE", help="an exported encoder (.tflite, .keras or saved_model), beside its model.json")
     parser.add_argument(
-        "--data", required=True, metavar="DATA", help="a .npy or .npz file, a folder of images, or a data set's name for its test split"
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="a .npy, .npz or .csv file, a folder of images, or a data set's name (its test split)",
     )
     parser.add_argument("--run", metavar="RUN", help="the run whose model it must agree with (default: the one in model.json)")
     parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")

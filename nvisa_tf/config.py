@@ -34,7 +34,7 @@ DATASETS = ("digits", "mnist", "fashion_mnist")  # known by name; anything else 
 class DataConfig:
     """Which examples to use and how to bring them to the model's scale."""
 
-    dataset: str = option("digits", f"{', '.join(DATASETS)}, or a path to a .npy or .npz file (keys x, optional y) or a folder of images")
+    dataset: str = option("digits", f"{', '.join(DATASETS)}, or a path to a .npy, .npz (keys x, y) or .csv file or a folder of images")
     data_dir: str = option(
         "", "tensorflow-datasets folder, or that of a data file not at its path; empty: TFDS_DATA_DIR, then its own default"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import socket
 import urllib.request
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -34,7 +36,7 @@ def load_dataset(
 
     Args:
       dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist" (through
-        tensorflow-datasets), or a path to .npy or .npz (keys x and, if there are labels, y), or to a folder of images.
+        tensorflow-datasets), or a path to .npy or .npz (keys x and, if there are labels, y), to .csv, or to a folder of images.
       data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default. A file that is not at its path is
         looked for there by its name, so that a run can be used where its data lie elsewhere.
       split: "train": train on the train split, score on the test split; "all": both on everything.
@@ -58,10 +60,10 @@ def load_splits(config: DataConfig) -> Splits:
         raise ValueError(f"image_shape is for a folder of images, and {dataset} is none; leave it out.")
     if dataset in LOADERS:
         train, test = LOADERS[dataset](config)
-    elif dataset.endswith((".npy", ".npz")) or os.sep in dataset or Path(dataset).exists():
+    elif dataset.endswith((".npy", ".npz", ".csv")) or os.sep in dataset or Path(dataset).exists():
         train, test = _file(config)
     else:
-        raise ValueError(f"There is no data set {dataset!r}{near(dataset, LOADERS)}; a file of your own is a path to .npy or .npz.")
+        raise ValueError(f"There is no data set {dataset!r}{near(dataset, LOADERS)}; a file of your own is a path to .npy, .npz or .csv.")
     if config.split == "all" and test is not train:
         both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
         train = test = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
@@ -99,7 +101,9 @@ def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = Fals
 
 
 def read_array_file(path: str, constant: bool = False) -> Dataset:
-    """The examples (and labels) in a .npy or .npz file, checked; a .npy is memory-mapped.
+    """The examples (and labels) in a .npy, .npz or .csv file, checked; a .npy is memory-mapped.
+
+    A .csv file has numbers alone, a row an example, and may begin with a line of names; a column named y holds labels.
 
     Args:
       path: of the file.
@@ -111,9 +115,11 @@ def read_array_file(path: str, constant: bool = False) -> Dataset:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"There is no file {path}; give the path of a .npy or .npz file (of a run's data that moved, the folder by --data-dir)."
+            f"There is no file {path}; give the path of a .npy, .npz or .csv file (of a run's data that moved, the folder by --data-dir)."
         )
     y = None
+    if str(path).endswith(".csv"):
+        return check(Dataset(Path(path).name, *_table(path)), constant=constant)
     try:
         if str(path).endswith(".npz"):
             archive = np.load(path, allow_pickle=False)
@@ -145,6 +151,32 @@ def read_array_file(path: str, constant: bool = False) -> Dataset:
     if peak and x.max(initial=0) <= 1:
         peak = 1.0  # a binary mask stored as bytes
     return check(Dataset(Path(path).name, x, y, peak), constant=constant)
+
+
+def _table(path: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vectors, float64 [n, d], and labels, integers [n], or None, of a .csv file."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of a table without rows, which is refused
+            names = next(csv.reader(file), [])
+            numbers = [_is_number(name) for name in names]  # one that is none makes it a line of names
+            values = np.loadtxt(path, delimiter=",", skiprows=0 if all(numbers) else 1, ndmin=2, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a table of numbers: {error}.") from error
+    if all(numbers) or "y" not in names or not values.size:
+        return values, None
+    y = values[:, names.index("y")]
+    if not np.array_equal(y, y.round()):
+        raise ValueError(f"{path}: the column y has values that are not whole; labels must be integers.")
+    return np.delete(values, names.index("y"), 1), y.astype(np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_array_file(path: str) -> bool:

@@ -55,6 +55,37 @@ def test_files_with_and_without_labels(tmp_path):
     np.testing.assert_array_equal(whole.train.x, x)
 
 
+@pytest.mark.parametrize("names", ["", "a,b,c\n", "a,y,c\n"])
+def test_tables_have_names_or_none_and_labels_where_named(tmp_path, names):
+    x = np.array([[1.5, 2, -3], [4, 5, 1e9], [7, 8, 9]])
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeff" + names + "\n".join(",".join(map(str, row)) for row in x) + "\n")
+    data = read_array_file(str(path))
+    if "y" in names:
+        np.testing.assert_array_equal(data.x, x[:, [0, 2]])
+        assert data.y.tolist() == [2, 5, 8]
+    else:
+        np.testing.assert_array_equal(data.x, x)
+        assert data.y is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,x\n", "could not convert string 'x' to float64 at row 0, column 2"),
+        ("a,b\n1,\n", "could not convert string ''"),
+        ("a,b\n1,2\n1,nan\n", "1 values that are NaN or Inf, the first in example 1"),
+        ("1,2\n3\n", "the number of columns changed"),
+        ("a,y\n1,0.5\n", "labels must be integers"),
+        ("a,b\n", "is empty"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_array_file(str(tmp_path / "t.csv"))
+
+
 def test_npy_files_are_mapped_not_read(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(24.0).reshape(6, 4))
     assert isinstance(read_array_file(str(tmp_path / "x.npy")).x, np.memmap)
