@@ -30,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=["auto", *PRESETS],
         default="auto",
-        help=f"options to start from; auto: quick under {SMALL:,} training examples, else fast (default auto)",
+        help=f"options to start from; auto: tables for vectors, of images quick under {SMALL:,} and else fast (default auto)",
     )
     group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
     group.add_argument("--jobs", type=int, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
@@ -53,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
-    chosen_preset = automatic(SMALL) if flags.preset == "auto" else flags.preset  # until the data are known
+    chosen_preset = automatic(SMALL, True) if flags.preset == "auto" else flags.preset  # until the data are known
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
     restarts.check_flags(flags)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
@@ -69,7 +69,7 @@ def run(flags: argparse.Namespace) -> int:
     if splits is None:
         splits = load_splits(config.data)
     if not resumed and flags.preset == "auto":
-        chosen_preset = automatic(len(splits.train))
+        chosen_preset = automatic(len(splits.train), splits.train.is_image)
         config = config_from_flags(flags, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)

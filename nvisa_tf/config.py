@@ -158,7 +158,9 @@ class TrainConfig:
         "an image however it is changed (contrastive; not in the paper); with eps_start 0.25 or so",
         ("random", "kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"),
     )
-    init_epochs: int = option(50, "epochs of the autoencoder, and of the contrastive network, where init is not random", minimum=1)
+    init_epochs: int = option(
+        50, "epochs of the autoencoder, and of the contrastive network, where init is not random (500 steps at least)", minimum=1
+    )
     start_from: str = option(
         "", "a run whose model, trained weights and input scaling to start from, with eps_start 0.25 or so; empty: none"
     )

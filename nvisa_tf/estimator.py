@@ -51,7 +51,7 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         x = np.asarray(X)
         data = check(Dataset("X", x, max_value=255.0 if x.dtype == np.uint8 else None))
         options = dict(self.options or {})
-        name = automatic(len(data)) if self.preset == "auto" else self.preset
+        name = automatic(len(data), data.is_image) if self.preset == "auto" else self.preset
         chosen = {**preset(name, options.get("objective", "vimco")), **options}
         config = RunConfig().replace({**chosen, "n_clusters": self.n_clusters, "seed": self.random_state})
         model = build_model(config, Splits(data, data, "all of X"))

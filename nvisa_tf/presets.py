@@ -36,6 +36,21 @@ AUGMENTED: dict[str, Any] = {
     "ema_momentum": 0.999,
     "eval_epochs": 2.0,
 }
+QUICK: dict[str, Any] = {
+    "epochs": 600,
+    "n_samples": 5,
+    "encoder_units": (256, 256),
+    "posterior_units": 256,
+    "decoder_units": (256, 256),
+    "decoder_scale": "per_dimension",
+    "decoder_gradient": "resampled",
+    "anneal_mode": "geometric",
+    "eps_halving_epochs": 120.0,
+    "clip_norm": 100.0,
+    "lr_eps_power": 0.5,
+    "lr_floor": 1e-4,
+    "eval_epochs": 50.0,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
     "fast": FAST,
@@ -68,29 +83,29 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 6.0,
         "learning_rate": 2e-4,
     },
-    "quick": {
-        "epochs": 600,
-        "n_samples": 5,
-        "encoder_units": (256, 256),
-        "posterior_units": 256,
-        "decoder_units": (256, 256),
-        "decoder_scale": "per_dimension",
-        "decoder_gradient": "resampled",
-        "anneal_mode": "geometric",
-        "eps_halving_epochs": 120.0,
-        "clip_norm": 100.0,
-        "lr_eps_power": 0.5,
-        "lr_floor": 1e-4,
-        "eval_epochs": 50.0,
+    "quick": QUICK,
+    # A table's clusters are often of unequal size, and from random weights, or in a t-SNE map, the larger ones are cut in parts
+    # (results/tables.md).
+    "tables": {
+        **QUICK,
+        "init": "kmeans",
+        "init_epochs": 100,
+        "learn_prior_weights": True,
+        "epochs": 150,
+        "eps_start": 0.25,
+        "eps_halving_epochs": 60.0,
+        "eval_epochs": 25.0,
     },
 }
 
 
-SMALL = 10_000  # examples under which the automatic preset is "quick"
+SMALL = 10_000  # images under which the automatic preset is "quick"
 
 
-def automatic(n_examples: int) -> str:
-    """The preset for so many training examples where none is named."""
+def automatic(n_examples: int, are_images: bool) -> str:
+    """The preset for so many training examples, images or vectors, where none is named."""
+    if not are_images:
+        return "tables"
     return "quick" if n_examples < SMALL else "fast"
 
 

@@ -21,7 +21,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def fitted(make_blobs):
     x, y = make_blobs(100)
-    return x, y, NVISAClustering(3, random_state=1, options=TINY).fit(x)
+    return x, y, NVISAClustering(3, preset="quick", random_state=1, options=TINY).fit(x)
 
 
 def test_it_clusters_new_examples(fitted):
@@ -39,7 +39,21 @@ def test_it_clusters_new_examples(fitted):
 def test_it_is_what_the_command_line_trains(fitted, tmp_path):
     x, _, clusterer = fitted
     np.save(tmp_path / "x.npy", x)
-    words = ["train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--split", "all", "--n-clusters", 3, "--seed", 1]
+    words = [
+        "train",
+        "--dataset",
+        tmp_path / "x.npy",
+        "--out",
+        tmp_path / "r",
+        "--split",
+        "all",
+        "--n-clusters",
+        3,
+        "--seed",
+        1,
+        "--preset",
+        "quick",
+    ]
     words += [word for name, value in TINY.items() for word in ("--" + name.replace("_", "-"), np.ravel(value)[0])]
     assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
     # The averages of the weights cluster, in both.
@@ -53,9 +67,19 @@ def test_it_is_an_estimator_like_others(fitted):
     with pytest.raises(NotFittedError):
         again.predict(x)
     short = {**TINY, "epochs": 1}
-    pipeline = make_pipeline(StandardScaler(), NVISAClustering(3, options=short))
+    pipeline = make_pipeline(StandardScaler(), NVISAClustering(3, preset="quick", options=short))
     assert pipeline.fit_predict(x).shape == (300,)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clusterer)).predict(x), clusterer.labels_)
+
+
+def test_vectors_start_from_clusters_by_default(make_blobs):
+    """The hard part of an unequal table: from random weights its large cluster is cut in two."""
+    x, y = make_blobs(200)
+    rows = np.concatenate([np.flatnonzero(y == k)[:n] for k, n in enumerate((200, 20, 20))])
+    clusterer = NVISAClustering(3, options={**TINY, "init_epochs": 150, "epochs": 5}).fit(x[rows])
+    assert adjusted_rand_score(y[rows], clusterer.labels_) == 1
+    pi = np.sort(clusterer.model_.p_y().probs_parameter().numpy())
+    assert pi[-1] > 0.5
 
 
 @pytest.mark.parametrize(

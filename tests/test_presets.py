@@ -2,7 +2,7 @@ import pytest
 
 from nvisa_tf import NVISA
 from nvisa_tf.config import RunConfig
-from nvisa_tf.presets import EXPECTED, PRESETS, better, expected, preset
+from nvisa_tf.presets import EXPECTED, PRESETS, automatic, better, expected, preset
 from nvisa_tf.training import compile_for_training
 
 
@@ -34,6 +34,15 @@ def test_thorough_is_fast_three_times_slower():
     assert different == {"epochs", "eps_halving_epochs"}
     for option in different:
         assert PRESETS["thorough"][option] == 3 * PRESETS["fast"][option]
+
+
+def test_the_automatic_preset_goes_by_kind_and_number():
+    assert [automatic(9_999, True), automatic(10_000, True), automatic(50, False), automatic(10**6, False)] == [
+        "quick",
+        "fast",
+        "tables",
+        "tables",
+    ]
 
 
 def test_gpu_has_the_papers_samples_and_annealing():

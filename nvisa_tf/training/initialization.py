@@ -32,8 +32,9 @@ from nvisa_tf.training.batches import step_runner, steps_per_epoch
 from nvisa_tf.training.learners import Autoencoder, ContrastiveNetwork, Learner, Teacher
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
-TEACHING_EPOCHS, TEACHING_STEPS = 10, 500  # at least so many of either
-CONTRASTIVE_BATCH, CONTRASTIVE_STEPS = 512, 500  # an image is to be found among twice as many; at least so many steps
+LEAST_STEPS = 500  # of every part of a start, where few examples make an epoch short
+TEACHING_EPOCHS = 10
+CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
@@ -52,9 +53,9 @@ class Course(NamedTuple):
         """Steps in an epoch over so many examples."""
         return steps_per_epoch(n_examples, min(self.config.batch_size, n_examples))
 
-    def epochs(self, n_examples: int, least: int, least_steps: int) -> int:
-        """So many epochs at least, and so many steps."""
-        return max(least, math.ceil(least_steps / self.steps_per_epoch(n_examples)))
+    def epochs(self, n_examples: int, least: int) -> int:
+        """So many epochs at least, and `LEAST_STEPS` steps."""
+        return max(least, math.ceil(LEAST_STEPS / self.steps_per_epoch(n_examples)))
 
     def run(self, learner: Learner, x: Any, epochs: int, seed: int, name: str) -> bool:
         """Train `learner` on `x`, shuffled by the seed; False when it was stopped."""
@@ -80,20 +81,20 @@ class Course(NamedTuple):
 
 
 def pretrain(model: NVISA, train: Dataset, course: Course) -> Autoencoder | None:
-    """An autoencoder of the model's parts, trained for `init_epochs` of `train`; None when it was stopped."""
-    config = course.config
-    total = config.init_epochs * course.steps_per_epoch(len(train))
+    """An autoencoder of the model's parts, trained for `init_epochs` of `train`, or `LEAST_STEPS`; None when it was stopped."""
+    config, epochs = course.config, course.epochs(len(train), course.config.init_epochs)
+    total = epochs * course.steps_per_epoch(len(train))
     augmentation = _augmentation(config)
     if augmentation is not None:  # an image too bright would be asked for, which a Bernoulli likelihood cannot give
         augmentation = augmentation._replace(brightness=0.0)
     autoencoder = Autoencoder(model, course.seed(0), total, augmentation)
-    return autoencoder if course.run(autoencoder, train.x, config.init_epochs, course.seed(1), "autoencoder") else None
+    return autoencoder if course.run(autoencoder, train.x, epochs, course.seed(1), "autoencoder") else None
 
 
 def contrast(model: NVISA, train: Dataset, course: Course) -> ContrastiveNetwork | None:
-    """A contrastive network trained for `init_epochs` of `train`, or more where these are few steps; None when it was stopped."""
+    """A contrastive network trained for `init_epochs` of `train`, or `LEAST_STEPS`; None when it was stopped."""
     course = course._replace(config=dataclasses.replace(course.config, batch_size=CONTRASTIVE_BATCH))
-    epochs = course.epochs(len(train), course.config.init_epochs, CONTRASTIVE_STEPS)
+    epochs = course.epochs(len(train), course.config.init_epochs)
     total = epochs * course.steps_per_epoch(len(train))
     network = ContrastiveNetwork(model, course.seed(6), total, Augmentation.from_config(course.config))
     return network if course.run(network, train.x, epochs, course.seed(7), "contrastive network") else None
@@ -160,7 +161,7 @@ def initialize(model: NVISA, train: Dataset, test: Dataset, course: Course) -> d
 
 def teach(model: NVISA, data: Dataset, responsibilities: np.ndarray, codes: np.ndarray, course: Course) -> bool:
     """Teach q(y|x) the responsibilities [n, K] of `data`, and keep the mean of q(z|y,x) at the codes [n, D]; False when it was stopped."""
-    epochs = course.epochs(len(data), TEACHING_EPOCHS, TEACHING_STEPS)
+    epochs = course.epochs(len(data), TEACHING_EPOCHS)
     total = epochs * course.steps_per_epoch(len(data))
     teacher = Teacher(model, np.asarray(data.x), responsibilities, codes, total, course.seed(5), _augmentation(course.config))
     return course.run(teacher, np.arange(len(data), dtype=np.int32), epochs, course.seed(4), "q(y|x)")

@@ -14,7 +14,7 @@ from nvisa_tf import clustering_accuracy, evaluate_bound, load_run
 from nvisa_tf.cli.process import stop_on_signals
 from nvisa_tf.evaluation.criteria import agreement, separation
 
-SMALL = "--epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
+SMALL = "--preset quick --epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
 SMALL += " --encoder-units 16 --posterior-units 16 --decoder-units 16"
 
 

@@ -37,7 +37,7 @@ def data():
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(initialization, "CONTRASTIVE_STEPS", 100)
+    monkeypatch.setattr(initialization, "LEAST_STEPS", 100)
 
 
 def model_of(data):

@@ -1,0 +1,74 @@
+"""Clusters in tables, by preset and seed, beside k-means: scikit-learn's real ones, and one of unequal clusters.
+
+    python benchmarks/tables.py --output results/tables.md
+
+Every method sees standardized columns and clusters all rows; accuracies are of these, against the labels that come with the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import report
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.preprocessing import StandardScaler
+
+from nvisa_tf import NVISAClustering, clustering_accuracy
+
+SIZES = (1200, 800, 450, 280, 150, 120)  # of the clusters of "unequal"
+
+
+def unequal() -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian clusters of unequal size, [3000, 40], two columns constant and each of a scale of its own, and labels [3000]."""
+    rng = np.random.default_rng(0)
+    centres = 1.2 * rng.normal(size=(len(SIZES), 38))
+    x = np.concatenate([centre + rng.normal(size=(n, 38)) for centre, n in zip(centres, SIZES, strict=True)])
+    x = np.hstack([x, np.ones((len(x), 1)), np.full((len(x), 1), 7.0)]) * np.exp(rng.normal(0, 3, 40))
+    return x, np.repeat(np.arange(len(SIZES)), SIZES)
+
+
+TABLES: dict[str, Any] = {
+    "wine": lambda: load_wine(return_X_y=True),
+    "breast cancer": lambda: load_breast_cancer(return_X_y=True),
+    "iris": lambda: load_iris(return_X_y=True),
+    "digits, 64 columns": lambda: load_digits(return_X_y=True),
+    "unequal": unequal,
+}
+
+
+def main() -> None:
+    """Fit, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", default="tables,quick")
+    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
+    parser.add_argument("--output", default="results/tables.md")
+    flags = parser.parse_args()
+    header = ["table", "rows, columns", "method", *(f"seed {seed}, %" for seed in flags.seeds), "mean, %", "seconds a fit"]
+    about = (
+        f"`python benchmarks/tables.py --presets {flags.presets} --seeds {','.join(map(str, flags.seeds))}`, {datetime.date.today()}, "
+        f"commit {report.commit()}, {report.cores()}. Accuracy on all rows, which are what was clustered, without their labels."
+    )
+    rows = []
+    for name, load in TABLES.items():
+        x, y = load()
+        x, k = StandardScaler().fit_transform(np.asarray(x, float)), len(np.unique(y))
+        methods = {"k-means": lambda seed, k=k: KMeans(k, n_init=10, random_state=seed)}
+        methods |= {p: lambda seed, p=p, k=k: NVISAClustering(k, preset=p, random_state=seed) for p in flags.presets.split(",")}
+        for method, make in methods.items():
+            began = time.monotonic()
+            found = [100 * clustering_accuracy(y, make(seed).fit_predict(x)) for seed in flags.seeds]
+            seconds = (time.monotonic() - began) / len(found)
+            scores = [f"{value:.1f}" for value in (*found, statistics.mean(found))]
+            rows.append([name, f"{x.shape[0]:,}, {x.shape[1]}", method, *scores, f"{seconds:.1f}"])
+            print("  ".join(rows[-1]), flush=True)
+            report.write(flags.output, "Clusters in tables", about, header, rows)
+
+
+if __name__ == "__main__":
+    main()
