@@ -114,15 +114,6 @@ def test_predict_gives_a_bound_that_tells_strange_examples(finished_run, cli, tm
     assert bounds[8] < bounds[:8].min() - 100
 
 
-def test_predict_refuses_what_was_scaled_already(bars_run, cli, tmp_path):
-    x = np.load(bars_run.parent / "bars.npz")["x"][:5]
-    for values, expected in ((x / 255, 2), (x.astype(np.float32), 0)):
-        np.save(tmp_path / "x.npy", values)
-        code, _, err = cli("predict", bars_run, "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")
-        assert code == expected
-        assert ("has fractions" in err) == (expected == 2)
-
-
 def test_predict_npy_and_npz(finished_run, cli, tmp_path):
     x = np.load(finished_run / "blobs.npz")["x"]
     model, _, _ = load_run(finished_run / "run")
@@ -202,13 +193,20 @@ def test_resume_of_a_finished_run_and_more_epochs(finished_run, cli, tmp_path):
     assert "from epoch 20.0 of 30" in out
     rows = (tmp_path / "copy" / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["10.0", "20.0", "30.0"]
+    # It is a run of 30 epochs from then on.
+    assert "epoch 30 of 30" in cli("info", tmp_path / "copy")[1]
+    code, out, _ = cli("train", "--resume", tmp_path / "copy")
+    assert code == 0
+    assert "from epoch 30.0 of 30" in out
+    assert load_run(tmp_path / "copy")[0].step.numpy() == 30 * 4
 
 
-def test_no_labels(cli, tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(size=(60, 5, 5)))
+def test_no_labels_and_vectors_that_are_scaled_alike(cli, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 9, (60, 25), np.uint8))
     code, out, _ = cli("train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--epochs", 1, "--likelihood", "bernoulli", *TINY)
     assert code == 0
     assert "No labels, so no accuracy" in out
+    assert "add --scaling standardize" in out
     assert "The probability of an example's own cluster is" in out
 
 
@@ -302,17 +300,6 @@ def test_a_corrupt_checkpoint_is_passed_over_and_said(cli, finished_run, tmp_pat
     assert "cannot be read; going on from step 80" in caplog.text
 
 
-def test_a_run_goes_on_to_other_epochs_and_keeps_them(cli, finished_run, tmp_path):
-    run = tmp_path / "copy"
-    shutil.copytree(finished_run / "run", run)
-    assert cli("train", "--resume", run, "--epochs", 22)[0] == 0
-    assert "epoch 22 of 22" in cli("info", run)[1]
-    code, out, _ = cli("train", "--resume", run)
-    assert code == 0
-    assert "from epoch 22.0 of 22" in out
-    assert load_run(run)[0].step.numpy() == 22 * 4
-
-
 def test_a_run_does_not_go_on_with_other_data(cli, finished_run, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(finished_run, folder)
@@ -360,12 +347,11 @@ def test_a_folder_of_images_is_trained_on_and_clustered(cli, tmp_path):
         == json.loads((tmp_path / "r" / "report.json").read_text())["cluster_sizes"]
     )
     assert cli("evaluate", tmp_path / "r")[0] == 0
-
-
-def test_vectors_scaled_alike_are_said(cli, tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 9, (60, 5), np.uint8))
-    _, out, _ = cli("train", "--dataset", tmp_path / "x.npy", "--out", tmp_path / "r", "--epochs", 1, "--n-clusters", 2, *TINY)
-    assert "add --scaling standardize" in out
+    for values, expected in ((np.full((2, 6, 6, 3), 0.5), 2), (np.full((2, 6, 6, 3), 128.0), 0)):  # scaled already, and not
+        np.save(tmp_path / "x.npy", values)
+        code, _, err = cli("predict", tmp_path / "r", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")
+        assert code == expected
+        assert ("has fractions" in err) == (expected == 2)
 
 
 def test_predict_takes_examples_of_one_value(finished_run, cli, tmp_path):
