@@ -155,7 +155,8 @@ def test_info(finished_run, cli):
         assert words in out
 
 
-def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path):
+def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("nvisa_tf.training.initialization.LEAST_STEPS", 60)
     words = ["train", "--dataset", finished_run / "blobs.npz", "--n-clusters", 3, *TINY]
     code, out, err = cli(*words, "--init", "kmeans", "--init-epochs", 3, "--epochs", 0, "--out", tmp_path / "start")
     assert code == 0, err
@@ -382,7 +383,7 @@ def test_ctrl_c_while_a_command_loads_is_one_line():
         sys.argv = ["nvisa-tf", "train"]
         main.main()
     """
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout, found.stderr.strip()) == (130, "", "nvisa-tf: interrupted.")
 
 

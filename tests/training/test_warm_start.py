@@ -10,6 +10,7 @@ import tensorflow as tf
 from nvisa_tf import NVISA, Dataset, RunConfig, load_run
 from nvisa_tf.data import Splits
 from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.training import initialization
 from nvisa_tf.training.warm_start import take_weights
 from nvisa_tf.workflows import finish_run, resume_run, start_run
 
@@ -28,14 +29,31 @@ def splits(blobs):
     return Splits(data, data, "all")
 
 
-@pytest.fixture
-def source(splits, tmp_path):
-    """A run of an autoencoder's start and nothing after it."""
+@pytest.fixture(scope="module")
+def made(make_blobs, tmp_path_factory):
+    """A run of an autoencoder's start and nothing after it, made once."""
+    data = Dataset("blobs", *make_blobs(100))
+    splits = Splits(data, data, "all")
     config = CONFIG.replace({"init": "kmeans", "epochs": 0, "seed": 4})
-    trainer = start_run(config, splits, str(tmp_path / "source"))
+    trainer = start_run(config, splits, str(tmp_path_factory.mktemp("made") / "source"))
     assert trainer.train() == ""
     finish_run(trainer, config, splits)
+    return trainer.run.path
+
+
+@pytest.fixture
+def source(made, tmp_path):
+    """A copy of it that a test may take apart."""
+    shutil.copytree(made, tmp_path / "source")
     return tmp_path / "source"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_starts():
+    """What is trained here is of no account."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(initialization, "LEAST_STEPS", 60)
+        yield
 
 
 def outputs(model, x):
