@@ -18,12 +18,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("--samples", type=int, default=50, metavar="N", help="samples per example for the bound (default 50)")
     parser.add_argument("--examples", type=int, default=None, metavar="N", help="examples for the bound (default: all held out)")
-    parser.add_argument(
-        "--data-dir",
-        default=None,
-        metavar="DIR",
-        help=MOVED,
-    )
+    parser.add_argument("--data-dir", default=None, metavar="DIR", help=MOVED)
     parser.add_argument("--output", metavar="FILE", help="write the scores here too, as JSON (default: only print)")
 
 

@@ -41,12 +41,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-agreement", type=float, default=0.99, metavar="X", help="least share of clusters equal to the Keras model's (default 0.99)"
     )
-    parser.add_argument(
-        "--data-dir",
-        default="",
-        metavar="DIR",
-        help=MOVED,
-    )
+    parser.add_argument("--data-dir", default="", metavar="DIR", help=MOVED)
     parser.add_argument(
         "--name-clusters",
         metavar="CSV",

@@ -36,8 +36,8 @@ def run(flags: argparse.Namespace) -> int:
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
     about = sidecar.read(path.parent)
-    entry = next((file for file in about["files"] if file["path"] == path.name), None)
-    if entry is None:
+    entry = sidecar.find(about, path)
+    if not entry:
         raise ValueError(f"{path.parent / sidecar.NAME} does not know {path.name}; give a file that nvisa-tf export wrote.")
     if sidecar.describe(path)["sha256"] != entry["sha256"]:
         raise ValueError(f"{path} is not the file that was exported: its checksum differs from that in {sidecar.NAME}; export it again.")

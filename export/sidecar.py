@@ -83,4 +83,9 @@ def entry(path: Path) -> dict[str, Any]:
     """What the model.json beside an exported file says of it; {} where there is none, or it does not name the file."""
     if not (path.parent / NAME).is_file():
         return {}
-    return next((file for file in read(path.parent)["files"] if file["path"] == path.name), {})
+    return find(read(path.parent), path)
+
+
+def find(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same where model.json was read already."""
+    return next((file for file in content["files"] if file["path"] == path.name), {})

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from nvisa_tf.config import RunConfig
-from nvisa_tf.data import Dataset, Splits, check
+from nvisa_tf.data import Splits, check, from_array
 from nvisa_tf.evaluation import score_samples
 from nvisa_tf.model import NVISA
 from nvisa_tf.presets import automatic, preset
@@ -48,8 +48,7 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
           ValueError: data that cannot be used, an unknown preset or option, or a bad value; one sentence says why.
           TrainingDiverged: the loss is not finite any more.
         """
-        x = np.asarray(X)
-        data = check(Dataset("X", x, max_value=255.0 if x.dtype == np.uint8 else None))
+        data = check(from_array("X", np.asarray(X)))
         options = dict(self.options or {})
         name = automatic(len(data), data.is_image) if self.preset == "auto" else self.preset
         chosen = {**preset(name, options.get("objective", "vimco")), **options}
@@ -62,7 +61,7 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         model.set_weights(weights)
         self.model_: NVISA = model
         self.labels_ = model.predict_clusters(data.x)
-        self.n_features_in_ = int(np.prod(data.shape))
+        self.n_features_in_ = model.config.input_dim
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -79,8 +78,7 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray:
         """A lower bound of log p(x), nats, float64 [n]: low where an example is unlike the training data."""
-        self.predict_proba(X[:1])  # its checks
-        return score_samples(self._fitted(), np.asarray(X))
+        return score_samples(self._fitted(), X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`; it compares models of one eps, scaling and likelihood alone."""

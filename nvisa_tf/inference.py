@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,15 @@ class ClusteringMixin:
         return tf.reshape(raw, [-1, *self.config.input_shape])
 
     def _in_batches(self, method: str, x: Any, batch_size: int) -> np.ndarray:
+        function = self.traced(method)
+        return np.concatenate([function(tf.constant(chunk)).numpy() for chunk in self.batches(x, batch_size)])
+
+    def batches(self, x: Any, batch_size: int) -> Iterator[np.ndarray]:
+        """Raw examples [n, *input_shape] piece by piece, float32 [at most batch_size, *input_shape].
+
+        Raises:
+          ValueError: another shape, no numbers, none at all, or a value that is not finite.
+        """
         x = x if isinstance(x, RowView) else np.asarray(x)
         expected = tuple(self.config.input_shape)
         if x.ndim != len(expected) + 1 or x.shape[1:] != expected:
@@ -94,15 +104,13 @@ class ClusteringMixin:
             raise ValueError(f"The input has the type {x.dtype}; it must be integers or floats.")
         if not len(x):
             raise ValueError("The input has no examples.")
-        function, results = self.traced(method), []
         for start in range(0, len(x), batch_size):
             with np.errstate(over="ignore"):  # too large for float32 is Inf, which is refused next
                 chunk = x[start : start + batch_size].astype(np.float32)
             bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(1)
             if bad.any():
                 raise ValueError(f"The input has values that are NaN or Inf, the first in example {start + int(np.argmax(bad))}.")
-            results.append(function(tf.constant(chunk)).numpy())
-        return np.concatenate(results)
+            yield chunk
 
     def traced(self, method: str) -> Any:
         """The `tf.function` of one of the model's methods, traced once and kept."""

@@ -34,6 +34,8 @@ def test_it_clusters_new_examples(fitted):
     scores = clusterer.score_samples(np.concatenate([x[:5], 50 * x[:5]]))
     assert scores[:5].min() > scores[5:].max() + 100
     assert clusterer.score(x) == evaluate_bound(clusterer.model_, x)
+    with pytest.raises(ValueError, match="NaN or Inf, the first in example 3"):
+        clusterer.score_samples(np.where(np.arange(300)[:, None] == 3, np.nan, x))
 
 
 def test_it_is_what_the_command_line_trains(fitted, tmp_path):

@@ -1,6 +1,6 @@
 """Data sets: loaders behind one registry, all giving the same small type."""
 
-from nvisa_tf.data.dataset import Dataset, Splits, check, input_scaling
+from nvisa_tf.data.dataset import Dataset, Splits, check, from_array, input_scaling
 from nvisa_tf.data.loaders import LOADERS, NEED_TENSORFLOW, load_dataset, load_splits, read_array_file
 from nvisa_tf.data.rows import Array, RowView
 
@@ -12,6 +12,7 @@ __all__ = [
     "RowView",
     "Splits",
     "check",
+    "from_array",
     "input_scaling",
     "load_dataset",
     "load_splits",

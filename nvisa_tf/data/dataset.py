@@ -72,6 +72,16 @@ class Splits:
     description: str
 
 
+def from_array(name: str, x: np.ndarray, y: np.ndarray | None = None) -> Dataset:
+    """A data set of a plain array, unchecked: truth values as bytes, and the largest value that its type allows where it says one."""
+    if x.dtype.kind == "b":
+        x = x.astype(np.uint8)
+    peak = {"uint8": 255.0}.get(x.dtype.name)
+    if peak and x.max(initial=0) <= 1:
+        peak = 1.0  # a binary mask stored as bytes
+    return Dataset(name, x, y, peak)
+
+
 def check(dataset: Dataset, constant: bool = False) -> Dataset:
     """The same data set, or a ValueError that says in one sentence what is wrong with it.
 

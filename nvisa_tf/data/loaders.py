@@ -16,8 +16,7 @@ import numpy as np
 from absl import logging
 
 from nvisa_tf.config import DataConfig
-from nvisa_tf.data.dataset import Dataset, Splits, check
-from nvisa_tf.images import load_folder
+from nvisa_tf.data.dataset import Dataset, Splits, check, from_array
 from nvisa_tf.options import near
 
 DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
@@ -96,6 +95,8 @@ def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = Fals
         return read_array_file(path, constant)
     if not image_shape:
         raise ValueError(f"{path} is a folder; say what shape its images are brought to by --image-shape, such as 28,28 or 32,32,3.")
+    from nvisa_tf.images import load_folder  # Pillow, which nothing else here needs
+
     x, y = load_folder(path, image_shape, logging.warning)
     return check(Dataset(Path(path).name, x, y, 255.0), constant)
 
@@ -145,12 +146,7 @@ def read_array_file(path: str, constant: bool = False) -> Dataset:
         raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} cannot be read as a NumPy array file: {error}.") from error
-    if x.dtype.kind == "b":
-        x = x.astype(np.uint8)
-    peak = {"uint8": 255.0}.get(x.dtype.name)
-    if peak and x.max(initial=0) <= 1:
-        peak = 1.0  # a binary mask stored as bytes
-    return check(Dataset(Path(path).name, x, y, peak), constant=constant)
+    return check(from_array(Path(path).name, x, y), constant=constant)
 
 
 def _table(path: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -34,7 +34,7 @@ def score_samples(model: Any, x: Array, n_samples: int = 50, seed: int = 0, rows
       rows: examples times samples in one call.
 
     Raises:
-      ValueError: n_samples < 1, or no examples.
+      ValueError: n_samples < 1, no examples, examples of another shape, or values that are not finite.
     """
     if n_samples < 1 or not len(x):
         raise ValueError(f"n_samples is {n_samples} and there are {len(x)} examples; both must be at least 1.")
@@ -43,8 +43,8 @@ def score_samples(model: Any, x: Array, n_samples: int = 50, seed: int = 0, rows
 
     log_weights = model.traced("raw_log_weights")
     found = []
-    for i, start in enumerate(range(0, len(x), batch)):
-        examples = tf.convert_to_tensor(np.asarray(x[start : start + batch]).astype(np.float32))
+    for i, part in enumerate(model.batches(x, batch)):
+        examples = tf.constant(part)
         log_sums = []
         for j, first in enumerate(range(0, n_samples, samples)):
             # Not a seed that training uses: those are (seed, step) with both at least 0.
