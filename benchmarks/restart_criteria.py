@@ -1,6 +1,6 @@
 """Which label-free criterion picks good restarts, and whether their consensus beats picking one.
 
-    nvisa-tf train --dataset mnist --epochs 10 --eps-halving-epochs 2.5 --restarts 8 --jobs 2 --out mnist_restarts
+    nvisa-tf train --dataset mnist --preset fast --epochs 10 --eps-halving-epochs 2.5 --restarts 8 --jobs 2 --out mnist_restarts
     python benchmarks/restart_criteria.py mnist_restarts ... --output results/restarts.md
 
 For each folder of restarts: accuracy's mean, best, and of the run that each criterion picks; each criterion's rank correlation with

@@ -42,32 +42,53 @@ TABLES: dict[str, Any] = {
 }
 
 
+def compare(sets: dict[str, Any], presets: str, seeds: list[int], output: str, title: str, about: str, shape: str) -> None:
+    """Fit k-means and presets to sets, print, and write a table.
+
+    Args:
+      sets: by name what gives scaled examples [n, ...] and labels [n].
+      presets: names with commas between them.
+      seeds: of the fits.
+      output: the file; it is written anew after each row.
+      title, about: of the table; when, at what commit and on how many cores are added.
+      shape: the head of the column of shapes.
+    """
+    header = ["data", shape, "method", *(f"seed {seed}, %" for seed in seeds), "mean, %", "seconds a fit"]
+    about = (
+        f"{about}, {datetime.date.today()}, commit {report.commit()}, {report.cores()}. "
+        "Accuracy on all examples, which are what was clustered, without their labels."
+    )
+    rows = []
+    for name, load in sets.items():
+        x, y = load()
+        k = len(np.unique(y))
+        methods = {"k-means": lambda seed, k=k: KMeans(k, n_init=10, random_state=seed)}
+        methods |= {p: lambda seed, p=p, k=k: NVISAClustering(k, preset=p, random_state=seed) for p in presets.split(",")}
+        for method, make in methods.items():
+            began, seen = time.monotonic(), x.reshape(len(x), -1) if method == "k-means" else x
+            found = [100 * clustering_accuracy(y, make(seed).fit_predict(seen)) for seed in seeds]
+            seconds = (time.monotonic() - began) / len(found)
+            scores = [f"{value:.1f}" for value in (*found, statistics.mean(found))]
+            rows.append([name, ", ".join(f"{n:,}" for n in x.shape), method, *scores, f"{seconds:.1f}"])
+            print("  ".join(rows[-1]), flush=True)
+            report.write(output, title, about, header, rows)
+
+
+def standardized(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of mean 0 and standard deviation 1, and the labels."""
+    return StandardScaler().fit_transform(np.asarray(x, float)), y
+
+
 def main() -> None:
-    """Fit, print and write."""
+    """Compare by the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", default="tables,quick")
     parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
     parser.add_argument("--output", default="results/tables.md")
     flags = parser.parse_args()
-    header = ["table", "rows, columns", "method", *(f"seed {seed}, %" for seed in flags.seeds), "mean, %", "seconds a fit"]
-    about = (
-        f"`python benchmarks/tables.py --presets {flags.presets} --seeds {','.join(map(str, flags.seeds))}`, {datetime.date.today()}, "
-        f"commit {report.commit()}, {report.cores()}. Accuracy on all rows, which are what was clustered, without their labels."
-    )
-    rows = []
-    for name, load in TABLES.items():
-        x, y = load()
-        x, k = StandardScaler().fit_transform(np.asarray(x, float)), len(np.unique(y))
-        methods = {"k-means": lambda seed, k=k: KMeans(k, n_init=10, random_state=seed)}
-        methods |= {p: lambda seed, p=p, k=k: NVISAClustering(k, preset=p, random_state=seed) for p in flags.presets.split(",")}
-        for method, make in methods.items():
-            began = time.monotonic()
-            found = [100 * clustering_accuracy(y, make(seed).fit_predict(x)) for seed in flags.seeds]
-            seconds = (time.monotonic() - began) / len(found)
-            scores = [f"{value:.1f}" for value in (*found, statistics.mean(found))]
-            rows.append([name, f"{x.shape[0]:,}, {x.shape[1]}", method, *scores, f"{seconds:.1f}"])
-            print("  ".join(rows[-1]), flush=True)
-            report.write(flags.output, "Clusters in tables", about, header, rows)
+    sets = {name: lambda load=load: standardized(*load()) for name, load in TABLES.items()}
+    about = f"`python benchmarks/tables.py --presets {flags.presets} --seeds {','.join(map(str, flags.seeds))}`"
+    compare(sets, flags.presets, flags.seeds, flags.output, "Clusters in tables", about, "rows, columns")
 
 
 if __name__ == "__main__":

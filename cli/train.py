@@ -30,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=["auto", *PRESETS],
         default="auto",
-        help=f"options to start from; auto: tables for vectors, of images quick under {SMALL:,} and else fast (default auto)",
+        help=f"options to start from; auto: tables for vectors, small for fewer than {SMALL:,} images, else images (default auto)",
     )
     group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
     group.add_argument("--jobs", type=int, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")

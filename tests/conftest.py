@@ -56,8 +56,8 @@ def bars_run(tmp_path_factory):
     x = np.clip(rng.normal(20, 10, (300, 6, 6)) + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8)
     np.savez(folder / "bars.npz", x=x, y=y)
     # Until its clusters are certain, so that no test of what is made of it hangs on a rounding.
-    words = "--epochs 150 --eps-halving-epochs 30 --learning-rate 1e-2 --batch-size 32 --seed 1 --n-clusters 3 --latent-dim 2"
-    words += " --encoder-units 32 --posterior-units 16 --decoder-units 16"
+    words = "--preset quick --epochs 150 --eps-halving-epochs 30 --learning-rate 1e-2 --batch-size 32 --seed 1 --n-clusters 3"
+    words += " --latent-dim 2 --encoder-units 32 --posterior-units 16 --decoder-units 16"
     flags = _parse(["nvisa-tf", "train", "--dataset", str(folder / "bars.npz"), "--out", str(folder / "run"), *words.split()])
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
         train.run(flags)

@@ -26,7 +26,7 @@ def test_a_model_can_be_compiled_as_each_says(name):
     config = RunConfig().replace({**preset(name), "input_shape": (8, 8)})
     model = NVISA(config.model)
     compile_for_training(model, config.train, per_epoch=11)
-    assert bool(model.optimizer.use_ema) == (name in ("augmented", "contrastive"))
+    assert bool(model.optimizer.use_ema) == (name in ("augmented", "images", "contrastive"))
 
 
 def test_thorough_is_fast_three_times_slower():
@@ -38,8 +38,8 @@ def test_thorough_is_fast_three_times_slower():
 
 def test_the_automatic_preset_goes_by_kind_and_number():
     assert [automatic(9_999, True), automatic(10_000, True), automatic(50, False), automatic(10**6, False)] == [
-        "quick",
-        "fast",
+        "small",
+        "images",
         "tables",
         "tables",
     ]

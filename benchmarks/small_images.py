@@ -1,0 +1,64 @@
+"""Clusters in small sets of images, by preset and seed, beside k-means of their pixels.
+
+    python benchmarks/small_images.py --output results/small.md
+
+The default data set, and, where MNIST and Fashion-MNIST are at hand, 2,000 images of each, and as many of MNIST whose digits are the rarer
+the larger they are. Every method clusters all images; accuracies are of these, against their labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+import report
+from tables import compare
+
+from nvisa_tf import load_dataset
+
+N_IMAGES = 2000
+RARER = 0.8  # a digit's frequency, over that of the digit before
+
+
+def some(dataset: str, rarer: float) -> tuple[np.ndarray, np.ndarray]:
+    """`N_IMAGES` training images and labels, each kind `rarer` times as many as the one before; a kind that runs short gives all it has."""
+    train = load_dataset(dataset).train
+    x, y = np.asarray(train.x), np.asarray(train.y)
+    shares = rarer ** np.arange(10)
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(y == kind))[: round(N_IMAGES * share)] for kind, share in enumerate(shares / shares.sum())]
+    shuffled = rng.permutation(np.concatenate(rows))
+    return x[shuffled], y[shuffled]
+
+
+def all_of(dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    """The training and the held-out images of a data set and their labels."""
+    splits = load_dataset(dataset)
+    return tuple(np.concatenate([getattr(split, name) for split in (splits.train, splits.test)]) for name in ("x", "y"))
+
+
+SETS: dict[str, Any] = {
+    "digits": lambda: all_of("digits"),
+    "MNIST, 2,000": lambda: some("mnist", 1.0),
+    "Fashion-MNIST, 2,000": lambda: some("fashion_mnist", 1.0),
+    "MNIST, 2,000, unequal": lambda: some("mnist", RARER),
+}
+
+
+def main() -> None:
+    """Compare by the flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default=";".join(SETS), help=f"names with semicolons between them, of {'; '.join(SETS)}")
+    parser.add_argument("--presets", default="small,quick")
+    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
+    parser.add_argument("--output", default="results/small.md")
+    flags = parser.parse_args()
+    sets = {name: SETS[name] for name in flags.sets.split(";")}
+    command = f"`python benchmarks/small_images.py --sets '{flags.sets}' --presets {flags.presets}"
+    about = f"{command} --seeds {','.join(map(str, flags.seeds))}`"
+    compare(sets, flags.presets, flags.seeds, flags.output, "Clusters in small sets of images", about, "shape")
+
+
+if __name__ == "__main__":
+    main()
