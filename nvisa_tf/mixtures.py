@@ -80,7 +80,9 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
         variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
         return Mixture(gmm.weights_, gmm.means_, variances, gmm.predict_proba(codes), float(gmm.lower_bound_), gmm.predict)
     rows, points = _umap(codes, seed) if method == "ae_umap" else _tsne(codes, seed)
-    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed).fit(points)
+    # Maps of few points are large, and single precision: scikit-learn's own regularization is lost in them where a component has one point.
+    regularization = 1e-6 * max(1.0, float(points.var()))
+    gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed, reg_covar=regularization).fit(points)
     neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
     soft = np.asarray(neighbours.predict(codes))
     return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))

@@ -64,6 +64,14 @@ def test_a_map_finds_clusters_that_are_no_gaussians(monkeypatch, method):
     np.testing.assert_allclose(mixture.variances[k], np.average((codes - mixture.means[k]) ** 2, axis=0, weights=weight), rtol=1e-6)
 
 
+@pytest.mark.parametrize("n_codes", [4, 6, 8])
+def test_a_map_of_hardly_more_codes_than_clusters_is_fitted(n_codes):
+    """scikit-learn's own regularization is too little for the size of such a map."""
+    mixture = fit_mixture(np.random.default_rng(0).normal(size=(n_codes, 10)), 3, "ae_tsne", seed=0)
+    assert mixture.responsibilities.shape == (n_codes, 3)
+    np.testing.assert_allclose(mixture.responsibilities.sum(1), 1)
+
+
 def test_equal_parts_of_the_sphere_are_components_of_other_codes():
     rng = np.random.default_rng(1)
     angles = np.concatenate([rng.normal(at, 0.1, n) for at, n in ((0, 150), (2, 150), (4, 150))])
