@@ -13,6 +13,19 @@ def gaussian_blobs(each, spread=4.0, noise=0.3):
     return (rng.normal(0, spread, (3, 6))[y] + rng.normal(0, noise, (3 * each, 6))).astype(np.float32), y
 
 
+def bars():
+    """Images of three kinds, bytes [300, 6, 6], bright in the left, middle or right third, with labels [300]."""
+    y = np.repeat(np.arange(3), 100)
+    noise = np.random.default_rng(0).normal(20, 10, (300, 6, 6))
+    return np.clip(noise + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8), y
+
+
+@pytest.fixture(scope="session")
+def bar_images():
+    """What `bars` gives."""
+    return bars()
+
+
 @pytest.fixture(scope="session")
 def make_blobs():
     """`gaussian_blobs`, for fixtures that need others than `blobs`."""
@@ -51,9 +64,7 @@ def bars_run(tmp_path_factory):
     from nvisa_tf.cli.main import _parse
 
     folder = tmp_path_factory.mktemp("exported")
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(3), 100)
-    x = np.clip(rng.normal(20, 10, (300, 6, 6)) + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8)
+    x, y = bars()
     np.savez(folder / "bars.npz", x=x, y=y)
     # Until its clusters are certain, so that no test of what is made of it hangs on a rounding.
     words = "--preset quick --epochs 150 --eps-halving-epochs 30 --learning-rate 1e-2 --batch-size 32 --seed 1 --n-clusters 3"
