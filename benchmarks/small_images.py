@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import report
+from sklearn.datasets import load_digits
 from tables import compare
 
 from nvisa_tf import load_dataset
@@ -32,14 +33,14 @@ def some(dataset: str, rarer: float) -> tuple[np.ndarray, np.ndarray]:
     return x[shuffled], y[shuffled]
 
 
-def all_of(dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    """The training and the held-out images of a data set and their labels."""
-    splits = load_dataset(dataset)
-    return tuple(np.concatenate([getattr(split, name) for split in (splits.train, splits.test)]) for name in ("x", "y"))
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """The default data set, training and held-out images, and labels; floats, as bytes would be taken to go up to 255, and these to 16."""
+    bunch: Any = load_digits()
+    return bunch.images, bunch.target
 
 
 SETS: dict[str, Any] = {
-    "digits": lambda: all_of("digits"),
+    "digits": digits,
     "MNIST, 2,000": lambda: some("mnist", 1.0),
     "Fashion-MNIST, 2,000": lambda: some("fashion_mnist", 1.0),
     "MNIST, 2,000, unequal": lambda: some("mnist", RARER),
