@@ -34,7 +34,7 @@ def some(dataset: str, rarer: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """The default data set, training and held-out images, and labels; floats, as bytes would be taken to go up to 255, and these to 16."""
+    """The default data set, training and held-out images as scikit-learn gives them, and labels."""
     bunch: Any = load_digits()
     return bunch.images, bunch.target
 

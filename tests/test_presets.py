@@ -12,13 +12,14 @@ def test_what_to_expect_is_said_of_the_preset_as_it_is_alone(name, dataset):
     assert expected(name, config) == EXPECTED[name, dataset]
     assert expected(name, config.replace({"n_samples": 7})) == ""
     assert expected(name, config.replace({"n_clusters": 11})) == ""
-    assert expected(name, config.replace({"dataset": "digits"})) == ""
+    assert expected(name, config.replace({"dataset": "mine.npz"})) == ""
 
 
 def test_a_better_preset_is_named_where_one_is_known():
     assert better("fast", "mnist").startswith("augmented, accuracy 98")
     assert better("fast", "fashion_mnist").startswith("contrastive, accuracy 7")
-    assert better("augmented", "mnist") == better("fast", "digits") == better("fast", "mine.npz") == ""
+    assert better("quick", "digits").startswith("small, accuracy 90")
+    assert better("augmented", "mnist") == better("small", "digits") == better("fast", "mine.npz") == ""
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -13,6 +13,7 @@ from nvisa_tf.data.rows import Array, RowView
 
 CHUNK = 10_000  # examples read at a time, so that a memory map is never loaded whole
 FINGERPRINT_EXAMPLES = 1000  # evenly spread
+DARK = 64  # bytes of 255; a set of images has a brighter value somewhere
 FLOAT32_SPAN = 1e6  # of a value's size over its spread, beyond which float32 loses more than a few percent of the spread
 
 
@@ -73,12 +74,17 @@ class Splits:
 
 
 def from_array(name: str, x: np.ndarray, y: np.ndarray | None = None) -> Dataset:
-    """A data set of a plain array, unchecked: truth values as bytes, and the largest value that its type allows where it says one."""
+    """A data set of a plain array, unchecked: truth values as bytes, and for bytes the largest value that their format allows.
+
+    Bytes up to 1 are a mask. Where the largest of all is under `DARK`, as in scikit-learn's digits (0 to 16), 255 is not what the format
+    allows, and what it does is unknown.
+    """
     if x.dtype.kind == "b":
         x = x.astype(np.uint8)
-    peak = {"uint8": 255.0}.get(x.dtype.name)
-    if peak and x.max(initial=0) <= 1:
-        peak = 1.0  # a binary mask stored as bytes
+    peak = None
+    if x.dtype == np.uint8:
+        top = x.max(initial=0)
+        peak = 1.0 if top <= 1 else 255.0 if top >= DARK else None
     return Dataset(name, x, y, peak)
 
 

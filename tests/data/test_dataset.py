@@ -3,6 +3,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from nvisa_tf import Dataset, input_scaling
+from nvisa_tf.data import from_array
 
 RNG = np.random.default_rng(0)
 
@@ -15,6 +16,13 @@ def scaled(x, method="auto", **kwargs):
 def test_bytes_by_their_maximum():
     x = RNG.integers(0, 200, (5, 4, 4)).astype(np.uint8)
     np.testing.assert_allclose(scaled(x, max_value=255.0), x.reshape(5, -1) / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("top", "scale"), [(1, 1.0), (16, 1 / 16), (63, 1 / 63), (64, 1 / 255), (255, 1 / 255)])
+def test_bytes_that_are_all_dark_have_a_format_of_their_own(top, scale):
+    x = np.zeros((4, 3, 3), np.uint8)
+    x[2, 1, 1] = top
+    assert input_scaling(from_array("d", x))[0] == pytest.approx(scale)
 
 
 def test_unit_floats_stay():
