@@ -76,15 +76,15 @@ class Splits:
 def from_array(name: str, x: np.ndarray, y: np.ndarray | None = None) -> Dataset:
     """A data set of a plain array, unchecked: truth values as bytes, and for bytes the largest value that their format allows.
 
-    Bytes up to 1 are a mask. Where the largest of all is under `DARK`, as in scikit-learn's digits (0 to 16), 255 is not what the format
-    allows, and what it does is unknown.
+    Bytes up to 1 are a mask. Where the largest of all images' is under `DARK`, as in scikit-learn's digits (0 to 16), 255 is not what the
+    format allows, and what it does is unknown.
     """
     if x.dtype.kind == "b":
         x = x.astype(np.uint8)
     peak = None
     if x.dtype == np.uint8:
         top = x.max(initial=0)
-        peak = 1.0 if top <= 1 else 255.0 if top >= DARK else None
+        peak = 1.0 if top <= 1 else None if x.ndim >= 3 and top < DARK else 255.0
     return Dataset(name, x, y, peak)
 
 

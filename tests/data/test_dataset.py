@@ -23,6 +23,7 @@ def test_bytes_that_are_all_dark_have_a_format_of_their_own(top, scale):
     x = np.zeros((4, 3, 3), np.uint8)
     x[2, 1, 1] = top
     assert input_scaling(from_array("d", x))[0] == pytest.approx(scale)
+    assert from_array("d", x.reshape(4, 9)).max_value == (1 if top == 1 else 255)  # vectors may well be counts
 
 
 def test_unit_floats_stay():
