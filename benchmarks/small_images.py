@@ -8,13 +8,11 @@ the larger they are. Every method clusters all images; accuracies are of these, 
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
-import report
 from sklearn.datasets import load_digits
-from tables import compare
+from tables import compare, parser_of
 
 from nvisa_tf import load_dataset
 
@@ -49,16 +47,11 @@ SETS: dict[str, Any] = {
 
 def main() -> None:
     """Compare by the flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "small,quick", "results/small.md")
     parser.add_argument("--sets", default=";".join(SETS), help=f"names with semicolons between them, of {'; '.join(SETS)}")
-    parser.add_argument("--presets", default="small,quick")
-    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
-    parser.add_argument("--output", default="results/small.md")
     flags = parser.parse_args()
     sets = {name: SETS[name] for name in flags.sets.split(";")}
-    command = f"`python benchmarks/small_images.py --sets '{flags.sets}' --presets {flags.presets}"
-    about = f"{command} --seeds {','.join(map(str, flags.seeds))}`"
-    compare(sets, flags.presets, flags.seeds, flags.output, "Clusters in small sets of images", about, "shape")
+    compare(sets, flags, f"python benchmarks/small_images.py --sets '{flags.sets}'", "Clusters in small sets of images", "shape")
 
 
 if __name__ == "__main__":

@@ -42,21 +42,30 @@ TABLES: dict[str, Any] = {
 }
 
 
-def compare(sets: dict[str, Any], presets: str, seeds: list[int], output: str, title: str, about: str, shape: str) -> None:
-    """Fit k-means and presets to sets, print, and write a table.
+def parser_of(about: str | None, presets: str, output: str) -> argparse.ArgumentParser:
+    """A parser of the flags that `compare` reads, with these defaults."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", default=presets)
+    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
+    parser.add_argument("--output", default=output)
+    return parser
+
+
+def compare(sets: dict[str, Any], flags: argparse.Namespace, command: str, title: str, shape: str) -> None:
+    """Fit k-means and presets to sets, print, and write a table, anew after each row.
 
     Args:
       sets: by name what gives scaled examples [n, ...] and labels [n].
-      presets: names with commas between them.
-      seeds: of the fits.
-      output: the file; it is written anew after each row.
-      title, about: of the table; when, at what commit and on how many cores are added.
+      flags: of `parser_of`.
+      command: without these flags.
+      title: of the table.
       shape: the head of the column of shapes.
     """
+    presets, seeds, output = flags.presets, flags.seeds, flags.output
     header = ["data", shape, "method", *(f"seed {seed}, %" for seed in seeds), "mean, %", "seconds a fit"]
     about = (
-        f"{about}, {datetime.date.today()}, commit {report.commit()}, {report.cores()}. "
-        "Accuracy on all examples, which are what was clustered, without their labels."
+        f"`{command} --presets {presets} --seeds {','.join(map(str, seeds))}`, {datetime.date.today()}, "
+        f"commit {report.commit()}, {report.cores()}. Accuracy on all examples, which are what was clustered, without their labels."
     )
     rows = []
     for name, load in sets.items():
@@ -81,14 +90,9 @@ def standardized(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Compare by the flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", default="tables,quick")
-    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
-    parser.add_argument("--output", default="results/tables.md")
-    flags = parser.parse_args()
+    flags = parser_of(__doc__, "tables,quick", "results/tables.md").parse_args()
     sets = {name: lambda load=load: standardized(*load()) for name, load in TABLES.items()}
-    about = f"`python benchmarks/tables.py --presets {flags.presets} --seeds {','.join(map(str, flags.seeds))}`"
-    compare(sets, flags.presets, flags.seeds, flags.output, "Clusters in tables", about, "rows, columns")
+    compare(sets, flags, "python benchmarks/tables.py", "Clusters in tables", "rows, columns")
 
 
 if __name__ == "__main__":

@@ -20,19 +20,22 @@ FAST: dict[str, Any] = {
     "lr_eps_power": 0.5,
     "lr_floor": 1e-4,
 }
-AUGMENTED: dict[str, Any] = {
-    **FAST,
-    "init": "ae_umap",
-    "init_epochs": 100,
+CHANGED: dict[str, Any] = {  # what goes on from clusters of the start, with images slightly changed
     "augment": True,
     "augment_scale": 0.15,
     "augment_shear": 0.2,
     "consistency": 100.0,
-    "epochs": 40,
     "eps_start": 0.25,
+    "lr_eps_power": 0.0,
+}
+AUGMENTED: dict[str, Any] = {
+    **FAST,
+    **CHANGED,
+    "init": "ae_umap",
+    "init_epochs": 100,
+    "epochs": 40,
     "eps_halving_epochs": 8.0,
     "learning_rate": 1e-4,
-    "lr_eps_power": 0.0,
     "ema_momentum": 0.999,
     "eval_epochs": 2.0,
 }
@@ -89,17 +92,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From random weights seeds differ by twenty points on the digits of the default data set (results/small.md).
     "small": {
         **QUICK,
+        **CHANGED,
         "init": "ae_tsne",
         "init_epochs": 400,
-        "augment": True,
-        "augment_scale": 0.15,
-        "augment_shear": 0.2,
-        "consistency": 100.0,
         "epochs": 200,
-        "eps_start": 0.25,
         "eps_halving_epochs": 40.0,
         "learning_rate": 5e-4,
-        "lr_eps_power": 0.0,
         "eval_epochs": 20.0,
     },
     # A table's clusters are often of unequal size, and from random weights, or in a t-SNE map, the larger ones are cut in parts
