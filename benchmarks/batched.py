@@ -35,23 +35,25 @@ HEADER = (
 def steps(inputs: int, width: int, n_samples: int, xla: bool, n_models: int, batched: bool, n_steps: int) -> Callable[[], float]:
     """`n_steps` steps of every model, in one program or one by one."""
     from nvisa_tf import NVISA, RunConfig
-    from nvisa_tf.presets import preset
-    from nvisa_tf.training import compile_for_training
-    from nvisa_tf.training.batched import batched_runner
+    from nvisa_tf.config.presets import preset
+    from nvisa_tf.data import Dataset
+    from nvisa_tf.models.nvisa.training import NVISAStage
     from nvisa_tf.training.batches import step_runner
+    from nvisa_tf.training.vectorized import vectorized_runner
 
     sizes = {"encoder_units": (width, width), "posterior_units": width, "decoder_units": (width, width)}
-    config = RunConfig().replace({**preset("fast"), **sizes, "input_shape": (inputs,), "n_samples": n_samples})
+    config = RunConfig().replace({**preset("random_fast"), **sizes, "input_shape": (inputs,), "n_samples": n_samples, "batch_size": BATCH})
     x = np.random.default_rng(0).integers(0, 256, (EXAMPLES, inputs), np.uint8)
     models = [NVISA(config.model, seed=seed) for seed in range(n_models)]
-    for model in models:
+    stages = []
+    for seed, model in enumerate(models):
         model.set_preprocessing(1 / 255, 0.0)
-        compile_for_training(model, config.train, EXAMPLES // BATCH)
+        stages.append(NVISAStage(model, Dataset("random", x), config.model, config.replace({"seed": seed}).train))
     if batched:
-        runs = [batched_runner(models, x, batch_size=BATCH, seeds=range(n_models), xla=xla)]
+        runs = [vectorized_runner(stages, stages[0].step, x, batch_size=BATCH, seeds=range(n_models), xla=xla)]
     else:
         options = {"batch_size": BATCH, "pipeline": "memory", "total_steps": 10**6, "xla": xla}
-        runs = [step_runner(model, x, seed=seed, **options) for seed, model in enumerate(models)]
+        runs = [step_runner(stage.train_step, stage.step, x, seed=seed, **options) for seed, stage in enumerate(stages)]
 
     def call() -> float:
         for run in runs:
@@ -83,7 +85,7 @@ def main() -> None:
     restarts, xla = ",".join(map(str, flags.restarts)), " --xla" if flags.xla else ""
     about = (
         f"`python benchmarks/batched.py --restarts {restarts} --rounds {flags.rounds} --steps {flags.steps}{xla}`, "
-        f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}; the preset fast, batch {BATCH}; medians of "
+        f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}; the preset random_fast, batch {BATCH}; medians of "
         f"{flags.rounds} calls of {flags.steps} steps each."
     )
     rows: list[list[str]] = []

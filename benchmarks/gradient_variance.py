@@ -1,13 +1,13 @@
-"""The noise of each method's gradient estimate, on one trained model and one batch.
+"""The noise of each objective's gradient estimate, on one trained model and one batch.
 
     python benchmarks/gradient_variance.py RUN --output results/gradient_variance.md
 
-For every method and number of samples: the trace of the covariance of the estimate over independent draws at
+For every objective and number of samples: the trace of the covariance of the estimate over independent draws at
 fixed weights and a fixed batch, for the encoder's weights and the decoder's (with the prior's) apart, of the mean over the
 batch. nvil's baseline network is trained on the batch first, and its gradient for the encoder is divided by its signal's
-standard deviation. rws estimates another gradient for the encoder, so its row is its own noise. Methods that enumerate y take
+standard deviation. rws estimates another gradient for the encoder, so its row is its own noise. Objectives that enumerate y take
 M / K samples of z in each of the K clusters, so that rows of one M cost about the same; below one sample each they have no
-row. Milliseconds are the median of a call, the methods interleaved.
+row. Milliseconds are the median of a call, the objectives interleaved.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import numpy as np
 import report
 import tensorflow as tf
 
-from nvisa_tf import METHODS, NVISA, load_run
+from nvisa_tf import NVISA, OBJECTIVES, load_run
 from nvisa_tf.data import load_splits
 
 ENCODER = ("encoder", "cluster_head", "latent_head")
 DECODER = ("decoder", "prior")
 SETTLING = 300  # steps of nvil's baseline network
-VARIANTS = [(name, "all") for name in METHODS] + [("vimco", "resampled")]
+VARIANTS = [(name, "all") for name in OBJECTIVES] + [("vimco", "resampled")]
 
 
 class Moments:
@@ -79,10 +79,10 @@ def main() -> None:
     cases = {}
     for name, decoder_gradient in VARIANTS:
         for m in flags.samples:
-            each = m // model.config.n_clusters if METHODS[name].enumerates_y else m
-            if each >= METHODS[name].min_samples:
+            each = m // model.config.n_clusters if OBJECTIVES[name].enumerates_y else m
+            if each >= OBJECTIVES[name].min_samples:
                 model.compile(objective=name, n_samples=each, decoder_gradient=decoder_gradient)
-                step = tf.function(lambda seed: tuple(model.loss_gradient(x, seed)[:2]))
+                step = tf.function(lambda seed: tuple(model.gradient_step.loss_gradient(x, seed)[:2]))
                 if name == "nvil":
                     settle(model, step)
                 cases[name, decoder_gradient, m] = (step, {g: Moments() for g in groups}, [])
@@ -112,7 +112,7 @@ def settle(model: NVISA, step: Any) -> None:
 
 def write(flags: argparse.Namespace, model: NVISA, cases: dict) -> None:
     """A Markdown table, and the same as CSV beside it."""
-    header = ["method", "decoder gradient", "M", "trace, encoder", "trace, decoder and prior", "ms a call"]
+    header = ["objective", "decoder gradient", "M", "trace, encoder", "trace, decoder and prior", "ms a call"]
     rows = []
     for (name, gradient, m), (_, moments, seconds) in cases.items():
         numbers = [f"{moments[group].trace:.3g}" for group in ("encoder", "decoder")]

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from nvisa_tf.files import write_text
+from nvisa_tf.io.files import write_text
 
 
 def numbers(text: str) -> list[int]:

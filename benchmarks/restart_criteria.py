@@ -1,6 +1,6 @@
 """Which label-free criterion picks good restarts, and whether their consensus beats picking one.
 
-    nvisa-tf train --dataset mnist --preset fast --epochs 10 --eps-halving-epochs 2.5 --restarts 8 --jobs 2 --out mnist_restarts
+    nvisa-tf train --dataset mnist --preset random_fast --epochs 10 --eps-halving-epochs 2.5 --restarts 8 --jobs 2 --out mnist_restarts
     python benchmarks/restart_criteria.py mnist_restarts ... --output results/restarts.md
 
 For each folder of restarts: accuracy's mean, best, and of the run that each criterion picks; each criterion's rank correlation with
@@ -22,8 +22,8 @@ from scipy.optimize import linear_sum_assignment
 from nvisa_tf import clustering_accuracy, load_run
 from nvisa_tf.config import CRITERIA
 from nvisa_tf.data import load_splits
-from nvisa_tf.files import write_text
-from nvisa_tf.restarts import choose, compare, rank_correlations
+from nvisa_tf.io.files import write_text
+from nvisa_tf.runs.restarts import choose, compare, rank_correlations
 
 
 def consensus(probabilities: list[np.ndarray], reference: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def main() -> None:
         test = load_splits(runs[0][1].data).test
         found = compare(paths, test.x)
         accuracies = [restart.accuracy for restart in found]
-        reference = found.index(choose(found, "agreement"))
+        reference = found.index(choose(found, "mean_pairwise_nmi"))
         together = clustering_accuracy(test.y, consensus([model.predict_proba(test.x) for model, _ in runs], reference))
         scores = [statistics.mean(accuracies), max(accuracies), *(choose(found, name).accuracy for name in CRITERIA), together]
         label = f"{test.name}, {runs[0][1].train.epochs} epochs, {len(found)} restarts"

@@ -49,7 +49,7 @@ def step(input_dim: int, file: str, n_examples: int, setting: dict[str, Any]) ->
     """`steps_of` a setting's steps of training on random bytes, or on a file of them, streamed; it gives the bound."""
     import tensorflow as tf
 
-    from nvisa_tf import NVISA, Dataset, ModelConfig, TrainConfig, Trainer
+    from nvisa_tf import NVISA, Dataset, RunConfig, Trainer
 
     tf.config.threading.set_intra_op_parallelism_threads(setting["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(setting["threads"])
@@ -57,17 +57,14 @@ def step(input_dim: int, file: str, n_examples: int, setting: dict[str, Any]) ->
     units = setting["units"]
     x = np.load(file, mmap_mode="r") if file else np.random.default_rng(0).integers(0, 256, (n_examples, input_dim), np.uint8)
     x = x if file else x.astype(setting["dtype"])
-    config = ModelConfig(
-        input_shape=(input_dim,), n_clusters=setting["n_clusters"], encoder_units=(units,) * 2, posterior_units=units,
-        decoder_units=(units,) * 2, decoder_scale="per_dimension",
-    )  # fmt: skip
-    model = NVISA(config, seed=0)
+    config = RunConfig.of("nvisa", {
+        "input_shape": (input_dim,), "n_clusters": setting["n_clusters"], "encoder_units": (units,) * 2, "posterior_units": units,
+        "decoder_units": (units,) * 2, "decoder_scale": "per_dimension", "n_samples": setting["n_samples"], "decoder_gradient": "resampled",
+        "epochs": 1000, "batch_size": setting["batch"], "pipeline": "stream" if file else setting["pipeline"],
+    })  # fmt: skip
+    model = NVISA(config.model, seed=0)
     model.set_preprocessing(1 / 255, 0.0)
-    train = TrainConfig(
-        epochs=1000, n_samples=setting["n_samples"], batch_size=setting["batch"], decoder_gradient="resampled",
-        pipeline="stream" if file else setting["pipeline"],
-    )  # fmt: skip
-    trainer = Trainer(model, train, Dataset("random", x), Dataset("random", np.asarray(x[:100])))
+    trainer = Trainer(model, config, Dataset("random", x), Dataset("random", np.asarray(x[:100])))
 
     def run() -> float:
         for _ in range(steps_of(setting) // setting["steps_per_call"]):

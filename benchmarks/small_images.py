@@ -47,7 +47,7 @@ SETS: dict[str, Any] = {
 
 def main() -> None:
     """Compare by the flags."""
-    parser = parser_of(__doc__, "small,quick", "results/small.md")
+    parser = parser_of(__doc__, "tsne_augmented_small,random_small", "results/small.md")
     parser.add_argument("--sets", default=";".join(SETS), help=f"names with semicolons between them, of {'; '.join(SETS)}")
     flags = parser.parse_args()
     sets = {name: SETS[name] for name in flags.sets.split(";")}

@@ -21,7 +21,7 @@ def leave(self, now):
     os._exit(0)
 
 progress.ConsoleMonitor.on_progress = leave
-sys.argv = ["nvisa-tf", "train", "--preset", "quick", "--steps-per-call", "1", "--out", "run"]
+sys.argv = ["nvisa-tf", "train", "--preset", "random_small", "--steps-per-call", "1", "--out", "run"]
 main.main()
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
     """Measure and print medians."""
     commands = {
         "nvisa-tf --help": [sys.executable, "-P", "-m", "nvisa_tf", "--help"],
-        "nvisa-tf train --preset quick, to the end of the first step": [sys.executable, "-P", "-c", FIRST_STEP],
+        "nvisa-tf train --preset random_small, to the end of the first step": [sys.executable, "-P", "-c", FIRST_STEP],
     }
     for name, command in commands.items():
         seconds = []

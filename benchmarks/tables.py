@@ -20,6 +20,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.preprocessing import StandardScaler
 
 from nvisa_tf import NVISAClustering, clustering_accuracy
+from nvisa_tf.config.presets import method_of
 
 SIZES = (1200, 800, 450, 280, 150, 120)  # of the clusters of "unequal"
 
@@ -72,7 +73,9 @@ def compare(sets: dict[str, Any], flags: argparse.Namespace, command: str, title
         x, y = load()
         k = len(np.unique(y))
         methods = {"k-means": lambda seed, k=k: KMeans(k, n_init=10, random_state=seed)}
-        methods |= {p: lambda seed, p=p, k=k: NVISAClustering(k, preset=p, random_state=seed) for p in presets.split(",")}
+        methods |= {
+            p: lambda seed, p=p, k=k: NVISAClustering(k, method=method_of(p), preset=p, random_state=seed) for p in presets.split(",")
+        }
         for method, make in methods.items():
             began, seen = time.monotonic(), x.reshape(len(x), -1) if method == "k-means" else x
             found = [100 * clustering_accuracy(y, make(seed).fit_predict(seen)) for seed in seeds]
@@ -90,7 +93,7 @@ def standardized(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Compare by the flags."""
-    flags = parser_of(__doc__, "tables,quick", "results/tables.md").parse_args()
+    flags = parser_of(__doc__, "tabular,random_small", "results/tables.md").parse_args()
     sets = {name: lambda load=load: standardized(*load()) for name, load in TABLES.items()}
     compare(sets, flags, "python benchmarks/tables.py", "Clusters in tables", "rows, columns")
 

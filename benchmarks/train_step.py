@@ -31,12 +31,12 @@ def ours(batch: int, n_samples: int, input_dim: int, options: dict[str, Any]) ->
     import keras
     import tensorflow as tf
 
-    from nvisa_tf import NVISA, ModelConfig, StdAnnealing
-    from nvisa_tf.optimizer import FusedAdam
+    from nvisa_tf import NVISA, NVISAConfig, StdAnnealing
+    from nvisa_tf.layers.optimizer import FusedAdam
 
     one = StdAnnealing.constant(1.0)
     options = dict(options)
-    model = NVISA(ModelConfig(input_shape=(input_dim,), decoder_scale=options.pop("decoder_scale", "network")), seed=0)
+    model = NVISA(NVISAConfig(input_shape=(input_dim,), decoder_scale=options.pop("decoder_scale", "network")), seed=0)
     model.set_preprocessing(1 / 255, 0.0)
     xla = options.pop("xla", False)
     optimizer = keras.optimizers.Adam() if options.pop("keras_adam", False) else FusedAdam()

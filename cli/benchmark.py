@@ -12,7 +12,7 @@ import numpy as np
 
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.export.benchmark import CALLS, ROUNDS, Measured, measure, only_generates
-from nvisa_tf.files import write_text
+from nvisa_tf.io.files import write_text
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,8 @@ from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.files import replacing
-from nvisa_tf.images import NotAnImageError, load_image
+from nvisa_tf.io.files import replacing
+from nvisa_tf.io.images import NotAnImageError, load_image
 
 ARRAYS = (".npy", ".npz")
 

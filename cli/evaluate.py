@@ -9,8 +9,8 @@ from nvisa_tf.cli.files import MOVED, check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.train import print_report
 from nvisa_tf.data import load_splits
-from nvisa_tf.files import write_text
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.files import write_text
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +30,11 @@ def run(flags: argparse.Namespace) -> int:
             raise ValueError(f"--{name} is {getattr(flags, name)}; it must be at least 1.")
     output = check_writable(flags.output, (".json",)) if flags.output else None
     with quiet_stderr():
-        from nvisa_tf import workflows
+        from nvisa_tf.runs import workflows
     model, config, _ = workflows.load_run(flags.run)
     splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
-    print(f"{flags.run} at step {report['step']}")
+    print(f"{flags.run}, method {report['method']}" + (f", at step {report['step']}" if "step" in report else ""))
     print_report(report)
     if output:
         write_text(output, json.dumps(report, indent=2) + "\n")

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 
 from nvisa_tf.cli.files import MOVED
 from nvisa_tf.cli.main import quiet_stderr
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
+from nvisa_tf.io.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from nvisa_tf.export.verify import Verification
-
-FORMATS = ("saved_model", "tflite", "keras")
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8-io")
-SIGNATURES = ("cluster", "embed", "generate")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +70,7 @@ def run(flags: argparse.Namespace) -> int:
             from nvisa_tf.export.bundle import export_run
 
             formats = FORMATS if flags.format == "all" else (flags.format,)
-            signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else SIGNATURES
+            signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else None
             files = export_run(flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names)
     for file in files:
         text = f"{file.path}: {file.size / 1e6:.2f} MB"

@@ -41,7 +41,7 @@ def examples_of(name: str, data_dir: str, shape: tuple[int, ...]) -> Dataset:
     `shape`; errors as `load_dataset`.
     """
     # Here, as classify runs without what they import.
-    from nvisa_tf.config import DATASETS
+    from nvisa_tf.config.datasets import DATASETS
     from nvisa_tf.data import load_dataset
     from nvisa_tf.data.loaders import read_examples
 

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.config.options import as_text
+from nvisa_tf.config.run import RunConfig, section_of
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +23,39 @@ def run(flags: argparse.Namespace) -> int:
     print(f"run       {directory.path}, made {info['created']} by: {info['command'] or 'the library'}")
     print(f"data      {info['data'].get('name')}: {info['data'].get('description')}")
     model, train = config.model, config.train
-    shape = list(model.input_shape)
-    print(f"model     {model.n_clusters} clusters, z of {model.latent_dim}, input {shape}, {model.likelihood}, {model.posterior} posterior")
-    annealing = f"{train.anneal_mode} annealing of {train.anneal}"
-    print(f"training  {train.epochs} epochs, batch {train.batch_size}, M = {train.n_samples}, {annealing}, seed {train.seed}")
+    print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")
+    print(f"training  {train.epochs} epochs, batch {train.batch_size}, seed {train.seed}{_changed(config)}")
     print("versions  " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()))
     report = directory.report()
     if "diverged_at_epoch" in report:
         print(f"ended     diverged at epoch {report['diverged_at_epoch']:.1f}")
     if rows:
         last = rows[-1]
-        epoch, minutes, eps = (float(last[name]) for name in ("epoch", "minutes", "eps_x"))
-        print(f"progress  epoch {epoch:g} of {train.epochs} after {minutes:.1f} minutes, eps {eps:.3g}, steps skipped {last['skipped']}")
-        print(f"last      bound {float(last['bound']):.2f}, held out {float(last['test_bound']):.2f}{_scores(last)}")
-    elif "bound" in report:  # of a start alone
-        print(f"progress  the start alone, after {report['minutes']:.1f} minutes")
-        print(f"last      held out {report['bound']:.2f}{_scores(report)}")
+        eps = f", eps {float(last['eps_x']):.3g}" if "eps_x" in last else ""
+        skipped = f", steps skipped {last['nonfinite_steps']}" if "nonfinite_steps" in last else ""
+        print(f"progress  epoch {float(last['epoch']):g} of {train.epochs} after {float(last['minutes']):.1f} minutes{eps}{skipped}")
+        print(f"last      {_measured(last)}")
+    elif "minutes" in report and "examples" in report:  # of a last stage without steps
+        print(f"progress  finished after {report['minutes']:.1f} minutes")
+        print(f"last      {_measured(report)}")
+    elif stages := directory.stages():
+        last = stages[-1]
+        print(f"progress  stage {last['stage']}, epoch {float(last['epoch']):g}, after {float(last['minutes']):.1f} minutes")
     else:
         print("progress  no evaluation yet")
     return 0
 
 
-def _scores(values: Mapping[str, Any]) -> str:
-    return "".join(f", {name} {100 * float(values[name]):.2f}%" for name in ("accuracy", "nmi", "ari") if name in values)
+def _measured(values: Mapping[str, Any]) -> str:
+    names = {"bound": "bound", "held_out_iw_bound": "held out"}
+    bounds = [f"{words} {float(values[name]):.2f}" for name, words in names.items() if name in values]
+    return ", ".join(bounds + [f"{name} {100 * float(values[name]):.2f}%" for name in ("accuracy", "nmi", "ari") if name in values])
+
+
+def _changed(config: RunConfig) -> str:
+    """The method's own options that are not their defaults."""
+    default, general = RunConfig.of(config.method).options(), {"n_clusters", "latent_dim", "input_shape"}
+    own = [name for name, table in section_of(config.method).items() if table == "model" and name not in general]
+    values = config.options()
+    changed = [f"{name} {as_text(values[name])}" for name in own if values[name] != default[name]]
+    return "".join(f", {text}" for text in changed)

@@ -27,7 +27,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
-    "sample": "draw samples of a run, a row a cluster",
+    "sample": "draw samples of a run, one cluster in each row",
     "export": "write a run's model as SavedModel, TFLite or Keras files, or as a web page",
     "classify": "cluster image files with an exported encoder, without TensorFlow",
     "verify": "check an exported encoder against its run's model again",
@@ -52,7 +52,7 @@ def main() -> None:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser_class()(
         prog="nvisa-tf",
-        description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA).",
+        description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA) or another deep method.",
         epilog="Start with: nvisa-tf train (digits, about a minute), then nvisa-tf train --help.",
         allow_abbrev=False,
     )
@@ -64,15 +64,30 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         if name == named:
             try:
-                importlib.import_module(f"nvisa_tf.cli.{name}").add_flags(command)
+                module = importlib.import_module(f"nvisa_tf.cli.{name}")
+                words = [argv[2:]] if name == "train" else []  # its flags are those of the method that they name
+                module.add_flags(command, *words)
             except ModuleNotFoundError as error:
                 sys.exit(_fail(_missing(name, error), EXIT_BAD_INPUT))
     flags, unknown = parser.parse_known_args(argv[1:])
     if unknown:
         known = ["--" + name.replace("_", "-") for name in vars(flags)]
         near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
-        commands.choices[flags.command].error(f"unrecognized arguments: {' '.join(unknown)}{f' (is {near[0]} meant?)' if near else ''}")
+        hint = _method_with(unknown[0]) or (f" (is {near[0]} meant?)" if near else "")
+        commands.choices[flags.command].error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return flags
+
+
+def _method_with(flag: str) -> str:
+    """A clause where a flag is one of train's, with another --method."""
+    if not HAVE_ABSL:
+        return ""
+    from nvisa_tf.config.methods import METHODS
+    from nvisa_tf.config.run import section_of
+
+    name = flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+    methods = [method for method in METHODS if name in section_of(method)]
+    return f" ({flag.split('=')[0]} is an option of --method {' or '.join(methods)})" if methods else ""
 
 
 def _parser_class() -> type[argparse.ArgumentParser]:

@@ -4,26 +4,74 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nvisa_tf.config import OPTION_TYPES, SECTIONS, RunConfig, options_from_toml
-from nvisa_tf.options import as_text
-from nvisa_tf.presets import PRESETS, preset
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.config.format1 import options_from_toml as old_options_from_toml
+from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.options import as_text
+from nvisa_tf.config.presets import PRESETS, SMALL, automatic, method_of, preset
+from nvisa_tf.config.run import RunConfig, option_types, options_from_toml, section_of, sections
+from nvisa_tf.io.run_directory import RunDirectory
 
-TITLES = {"data": "data", "model": "model", "train": "training"}
+# What most people set; --help shows these of the general options, --help-all every one.
+COMMON = {"dataset", "data_dir", "image_shape", "n_clusters", "latent_dim", "epochs", "batch_size", "learning_rate", "seed"}
 
 
-def add_config_flags(parser: argparse.ArgumentParser) -> None:
-    """One flag for each option of `RunConfig`, in a group a section; unset flags stay None."""
-    for section, cls in SECTIONS.items():
-        group = parser.add_argument_group(TITLES[section])
+class Chosen:
+    """The method, the preset and the options that decide what --help says, from the words of a command before they are parsed.
+
+    Attributes:
+      method: that is named, by --method, --preset, --config or as that of the run of --resume or --init-from; else nvisa.
+      preset: that is named, or what "auto" means for few images.
+      show_all: whether --help-all was asked for.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        for name in ("--method", "--preset", "--config", "--init-from", "--resume"):
+            first.add_argument(name, nargs="?")
+        try:
+            named, _ = first.parse_known_args(list(words))
+        except argparse.ArgumentError:
+            named = argparse.Namespace(method=None, preset=None, config=None, init_from=None, resume=None)
+        self.show_all = "--help-all" in words
+        self.method = _method_of(named)
+        self.preset = named.preset if named.preset in PRESETS else automatic(self.method, SMALL - 1, True)
+
+
+def _method_of(named: argparse.Namespace) -> str:
+    if named.method in METHODS:
+        return named.method
+    if named.preset in PRESETS:
+        return method_of(named.preset)
+    try:
+        if run := named.resume or named.init_from:
+            return RunDirectory.open(run).config().method
+        return file_options(named.config).get("method", "nvisa")
+    except ValueError:  # which is said when the command runs
+        return "nvisa"
+
+
+def add_config_flags(parser: argparse.ArgumentParser, chosen: Chosen) -> None:
+    """One flag for each general option and each of the chosen method's, in groups; unset flags stay None."""
+    method, shown = chosen.method, preset(chosen.preset) if method_of(chosen.preset) == chosen.method else {}
+    groups = {
+        "general": parser.add_argument_group("options" if chosen.show_all else "common options (--help-all shows every one)"),
+        "own": parser.add_argument_group(f"options of the method {method}"),
+    }
+    general = {field.name for name in ("data", "train") for field in dataclasses.fields(sections(method)[name])}
+    for cls in sections(method).values():
         for field in dataclasses.fields(cls):
             if field.name == "input_shape":  # comes from the data
                 continue
-            kind, flag = OPTION_TYPES[field.name], "--" + field.name.replace("_", "-")
-            text = f"{field.metadata['help']} ({_defaults(field)})".replace("%", "%%")
+            kind, flag = option_types(method)[field.name], "--" + field.name.replace("_", "-")
+            is_general = field.name in general or field.name in COMMON
+            text = f"{field.metadata['help']} (default {_shown(shown.get(field.name, field.default))})".replace("%", "%%")
+            if is_general and field.name not in COMMON and not chosen.show_all:
+                text = argparse.SUPPRESS
+            group = groups["general" if is_general else "own"]
             if kind is bool:
                 group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
                 continue
@@ -33,13 +81,33 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag, type=convert, choices=choices, default=None, help=text, metavar=None if choices else metavar)
 
 
-def config_from_flags(flags: argparse.Namespace, chosen_preset: str) -> RunConfig:
-    """The configuration: the preset, then the model of --start-from, then --config's file, then the flags, the later winning."""
-    chosen = {**file_options(flags.config), **given_options(flags)}
+def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str) -> RunConfig:
+    """The configuration: the preset, then the model of --init-from, then --config's file, then the flags, the later winning.
+
+    Raises:
+      ValueError: the preset, the file or the run is of another method, or an option is bad.
+    """
+    options = file_options(flags.config)
+    if options.pop("method", method) != method:
+        raise ValueError(f"The configuration {flags.config} is of another method than {method}; leave --method out, or name its own.")
+    chosen = {**options, **given_options(flags, method)}
+    if method_of(chosen_preset) != method:
+        raise ValueError(f"The preset {chosen_preset} is of the method {method_of(chosen_preset)}, not of {method}; choose another.")
     options = preset(chosen_preset, chosen.get("objective", "vimco"))
-    if source := chosen.get("start_from"):
-        options.update(dataclasses.asdict(RunDirectory.open(source).config().model), init="random")
-    return RunConfig().replace({**options, **chosen})
+    if source := chosen.get("init_from"):
+        other = RunDirectory.open(source).config()
+        if other.method != method:
+            raise ValueError(f"{source} is a run of the method {other.method}, and this one is of {method}; they must be the same.")
+        options.update(_of_model(other), **({"init": "random"} if method == "nvisa" else {}))
+    return RunConfig().replace({"method": method, **options, **chosen})
+
+
+def _of_model(config: RunConfig) -> dict[str, Any]:
+    """The options of a run's networks, which a run that begins with its weights must have too."""
+    from nvisa_tf.config.nvisa import NVISAConfig
+
+    cls = NVISAConfig if isinstance(config.model, NVISAConfig) else type(config.model)
+    return {field.name: getattr(config.model, field.name) for field in dataclasses.fields(cls)}
 
 
 def file_options(path: str | None) -> dict[str, Any]:
@@ -51,12 +119,21 @@ def file_options(path: str | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except ValueError as error:
-        raise ValueError(f"The configuration {path} cannot be used. {error}") from error
+        raise ValueError(f"The configuration {path} cannot be used. {error}{_is_old(path)}") from error
 
 
-def given_options(flags: argparse.Namespace) -> dict[str, Any]:
+def _is_old(path: str) -> str:
+    """What to do with the config.toml of a run of format 1."""
+    try:
+        RunConfig().replace(old_options_from_toml(Path(path).read_text()))
+    except ValueError:
+        return ""
+    return " It has names from before November 2026, which only run directories still may; docs/renamed.md lists today's."
+
+
+def given_options(flags: argparse.Namespace, method: str) -> dict[str, Any]:
     """The options that were given as flags."""
-    return {name: value for name in OPTION_TYPES if (value := getattr(flags, name, None)) is not None}
+    return {name: value for name in section_of(method) if (value := getattr(flags, name, None)) is not None}
 
 
 def integers(text: str) -> tuple[int, ...]:
@@ -69,14 +146,5 @@ def integers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of integers such as 500,500") from None
 
 
-def _defaults(field: dataclasses.Field[Any]) -> str:
-    def shown(value: Any) -> str:
-        if isinstance(value, float):
-            return f"{value:.4g}"
-        return as_text(value) or "empty"
-
-    values = {name: options[field.name] for name, options in PRESETS.items() if field.name in options}
-    default = f"default {shown(field.default)}"
-    if values:
-        default += "; presets: " + ", ".join(f"{name} {shown(value)}" for name, value in values.items())
-    return default
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value) or "empty"

@@ -10,8 +10,8 @@ import numpy as np
 
 from nvisa_tf.cli.files import check_writable, examples_of
 from nvisa_tf.cli.main import quiet_stderr
-from nvisa_tf.files import replacing
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.files import replacing
+from nvisa_tf.io.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
@@ -31,7 +31,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
-    parser.add_argument("--embedding", action="store_true", help="write the mean of q(z|y,x) too (default: not)")
+    parser.add_argument(
+        "--embedding",
+        action="store_true",
+        help="write where examples lie in the latent space too (of nvisa the mean of q(z|y,x); default: not)",
+    )
     parser.add_argument(
         "--bound",
         action="store_true",
@@ -47,16 +51,17 @@ def run(flags: argparse.Namespace) -> int:
     data = examples_of(flags.input, flags.data_dir, directory.config().model.input_shape)
     _check_units(directory, data)
     with quiet_stderr():
-        from nvisa_tf import workflows
-        from nvisa_tf.evaluation import score_samples
-    model, _, _ = workflows.load_run(flags.run)
+        from nvisa_tf.runs import workflows
+    model, config, _ = workflows.load_run(flags.run)
+    if flags.bound and "density" not in model.capabilities:
+        raise ValueError(f"The method {config.method} has no density of examples; leave --bound out.")
     probabilities = model.predict_proba(data.x)
     clusters = probabilities.argmax(1)
     columns = {"cluster": clusters, "probability": probabilities.max(1)}
     if flags.probabilities:
         columns["q"] = probabilities
     if flags.bound:
-        columns["bound"] = score_samples(model, data.x, BOUND_SAMPLES)
+        columns["bound"] = model.score_samples(data.x, BOUND_SAMPLES)
     if flags.embedding:
         columns["z"] = model.embed(data.x)
     with replacing(output) as temporary:

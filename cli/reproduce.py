@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
-from nvisa_tf.cli.process import end_on_signals
-from nvisa_tf.files import write_text
-from nvisa_tf.jobs import Job, Outcome, outcome, run_all
-from nvisa_tf.presets import PRESETS
+from nvisa_tf.cli.process import end_on_signals, train_command
+from nvisa_tf.config.presets import PRESETS
+from nvisa_tf.io.files import write_text
+from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.reproduce import ablation, table1, tables
 from nvisa_tf.reproduce.ablation import Row, run_config
 from nvisa_tf.reproduce.table1 import TABLE1
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.runs.jobs import Job, Outcome, outcome, run_all
 
 PICTURES = "losses.png, samples.png, latent.png"
 
@@ -39,7 +39,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             help="where runs, table and figures go; runs that are done there are not run again",
         )
         table.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
-        table.add_argument("--preset", choices=list(PRESETS), default="fast", help="options that the rows change (default fast)")
+        table.add_argument(
+            "--preset", choices=list(PRESETS), default="random_fast", help="options that the rows change (default random_fast)"
+        )
         table.add_argument(
             "--epochs", type=int, default=None, metavar="N", help="of every row; schedules scale with it (default: the preset's)"
         )
@@ -103,7 +105,7 @@ def _table(flags: argparse.Namespace, out: Path, rows: dict[str, Row], common: d
         return _list(jobs, before)
     _make(out)
     end_on_signals()  # the runs save a checkpoint and end
-    failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True))
+    failed = run_all(jobs, flags.jobs, lambda text: print(text, flush=True), train_command)
     outcomes = {job: outcome(job) for job in jobs}
     results = list(outcomes.items())
     table = tables.as_markdown(rows, results)
@@ -144,8 +146,7 @@ def _list(jobs: list[Job], before: dict[Job, Outcome]) -> int:
         left = minutes[job.name] * (1 - (found.epoch or 0.0) / job.config.train.epochs)
         total += left
         print(f"{job.folder.name:36} {found.status:8} about {left:6.1f} minutes for {job.config.train.epochs} epochs")
-    apart = "" if all(job.config.train.init == "random" for job in jobs) else ", the start from an autoencoder apart"
-    print(f"{total:.0f} minutes of training in all, one run after the other with all cores{apart}.")
+    print(f"{total:.0f} minutes of training steps in all, one run after the other with all cores.")
     return 0
 
 
@@ -163,7 +164,7 @@ def _draw(opened: dict[str, RunDirectory], out: Path, points: int, last: str | N
     with quiet_stderr():
         from nvisa_tf.data import load_splits
         from nvisa_tf.reproduce import figures
-        from nvisa_tf.workflows import load_run
+        from nvisa_tf.runs.workflows import load_run
     figures.save_losses(out / "losses.png", opened)
     models = {label: load_run(run.path)[0] for label, run in opened.items()}
     figures.save_samples(out / "samples.png", models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 import tempfile
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
-from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals
-from nvisa_tf.config import CRITERIA, RunConfig
+from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals, train_command
+from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
-from nvisa_tf.files import write_text
-from nvisa_tf.jobs import Job, outcome, run_all
-from nvisa_tf.run_directory import RESTARTS, free_name
+from nvisa_tf.io.files import write_text
+from nvisa_tf.io.run_directory import RESTARTS, free_name
+from nvisa_tf.runs.jobs import Job, outcome, run_all
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -41,10 +42,10 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     with quiet_stderr():
         import tensorflow as tf
 
-        from nvisa_tf import restarts, workflows
-        from nvisa_tf.training import Trainer
-        from nvisa_tf.training.together import why_not_together
-    why_not = why_not_together(config.model, splits.train.x, config.train.pipeline)
+        from nvisa_tf.models.base import check_n_clusters
+        from nvisa_tf.runs import restarts, workflows
+        from nvisa_tf.training.lockstep import why_not_together
+    why_not = why_not_together(config, splits.train.x)
     if flags.batched and why_not:
         raise ValueError(f"{why_not}; leave --batched out.")
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -57,7 +58,8 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     out = Path(flags.out) if flags.out else free_name(config, "-restarts")
     jobs = restarts.jobs_of(config, flags.restarts, out)
     new = any(outcome(job).status == "missing" for job in jobs)
-    Trainer.check_size(workflows.build_model(config, splits, start=new), splits.train)  # what every run would refuse is refused once
+    check_n_clusters(config.model, splits.train)
+    workflows.build_model(config, splits, start=new)  # what every run would refuse is refused once
     _prepare(out, jobs)
     again = f"with --out {shlex.quote(str(out))} the same command goes on"
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)
@@ -69,8 +71,8 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     outcomes = [outcome(job).status for job in jobs]
     diverged = [job.seed for job, status in zip(jobs, outcomes, strict=True) if status == "diverged"]
     if done := [job.folder for job, status in zip(jobs, outcomes, strict=True) if status == "done"]:
-        criterion = flags.choose_by or (next(iter(CRITERIA)) if len(done) > 2 else "bound")  # two agree with each other alike
         found = restarts.compare(done, splits.test.x)
+        criterion = flags.choose_by or restarts.default_criterion(found)
         chosen = restarts.choose(found, criterion)
         about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged}
         write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
@@ -88,7 +90,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
 
 def _run_processes(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
     end_on_signals()  # the runs save a checkpoint and end
-    return run_all(jobs, flags.jobs or 1, _tell)
+    return run_all(jobs, flags.jobs or 1, _tell, train_command)
 
 
 def _leave_gpu(tf: Any) -> None:
@@ -100,8 +102,8 @@ def _leave_gpu(tf: Any) -> None:
 
 
 def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
-    from nvisa_tf import restarts
     from nvisa_tf.cli.progress import ConsoleMonitor
+    from nvisa_tf.runs import restarts
 
     monitors: list[ConsoleMonitor] = []
     came: list[str] = []
@@ -115,7 +117,7 @@ def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> 
         came = stop_on_signals(trainers)
 
     try:
-        failed = restarts.run_batched(jobs, splits, monitor_of, _tell, before, shlex.join(["nvisa-tf", *sys.argv[1:]]))
+        failed = restarts.run_in_lockstep(jobs, splits, monitor_of, _tell, before, shlex.join(["nvisa-tf", *sys.argv[1:]]))
     finally:
         end_on_signals()
         for monitor in monitors:
@@ -144,10 +146,11 @@ def _prepare(out: Path, jobs: list[Job]) -> None:
 
 
 def _print(found: list[Any], chosen: Any, about: dict[str, Any]) -> None:
-    print("  ".join([f"{'seed':>6}", *(f"{name:>11}" for name in CRITERIA), f"{'accuracy':>8}"]))
+    known = [name for name in CRITERIA if not all(math.isnan(restart.criteria[name]) for restart in found)]
+    print("  ".join([f"{'seed':>6}", *known, f"{'accuracy':>8}"]))
     for restart in found:
         accuracy = "" if restart.accuracy is None else f"{100 * restart.accuracy:.2f}%"
-        values = "  ".join(f"{restart.criteria[name]:11.4g}" for name in CRITERIA)
+        values = "  ".join(f"{restart.criteria[name]:{len(name)}.4g}" for name in known)
         print(f"{restart.seed:6}  {values}  {accuracy:>8}{'  <- chosen' if restart is chosen else ''}")
     if about["diverged_seeds"]:
         print(f"Diverged and left out: seed {', '.join(map(str, about['diverged_seeds']))}.")

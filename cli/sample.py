@@ -7,7 +7,7 @@ import argparse
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.options import integers
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +26,11 @@ def run(flags: argparse.Namespace) -> int:
     if flags.columns < 1 or not 0 <= flags.seed < 2**31 - 1000:
         raise ValueError(f"--columns is {flags.columns} and --seed is {flags.seed}; columns must be at least 1, and the seed not negative.")
     with quiet_stderr():
-        from nvisa_tf import workflows
-        from nvisa_tf.evaluation.pictures import sample_grid, save_png
-    model, _, _ = workflows.load_run(flags.run)
+        from nvisa_tf.evaluation.plots import sample_grid, save_png
+        from nvisa_tf.runs import workflows
+    model, config, _ = workflows.load_run(flags.run)
+    if "generate" not in model.capabilities:
+        raise ValueError(f"The method {config.method} generates nothing, so it has no samples to draw.")
     save_png(output, sample_grid(model, flags.columns, flags.seed, flags.clusters))
-    print(f"{output}: {flags.columns} samples a row, a row a cluster.")
+    print(f"{output}: one cluster in each row, {flags.columns} samples of it.")
     return 0

@@ -5,32 +5,42 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
-from nvisa_tf.cli.options import add_config_flags, config_from_flags, file_options, given_options
+from nvisa_tf.cli.options import Chosen, add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
-from nvisa_tf.config import CRITERIA, RunConfig
-from nvisa_tf.data import NEED_TENSORFLOW, Splits, load_splits
-from nvisa_tf.presets import PRESETS, SMALL, automatic, better, expected
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.presets import PRESETS, SMALL, automatic, better, expected, method_of
+from nvisa_tf.config.run import CRITERIA, RunConfig
+from nvisa_tf.data import Splits, load_splits
+from nvisa_tf.io.run_directory import RunDirectory
 
 CHANGEABLE = {"epochs", "max_minutes", "checkpoint_minutes", "data_dir"}  # by --resume, harmless to exactness
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of train."""
+def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> None:
+    """The flags of train, for the method that `words`, those of the command, name."""
+    chosen = Chosen(words)
+    parser.set_defaults(method=chosen.method)
+    parser.add_argument("--help-all", action="help", help="show every option, with the default of the chosen preset, and exit")
     group = parser.add_argument_group("run")
+    summaries = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
+    group.add_argument("--method", choices=list(METHODS), help=f"the clustering method; {summaries} (default nvisa)")
     group.add_argument("--out", metavar="DIR", help="the new run directory (default runs/<data set>-<date>-<time>)")
     group.add_argument("--resume", metavar="RUN", help="go on with this run, exactly as if it had not stopped (default: a new run)")
     group.add_argument(
         "--preset",
         choices=["auto", *PRESETS],
         default="auto",
-        help=f"options to start from; auto: tables for vectors, small for fewer than {SMALL:,} images, else images (default auto)",
+        metavar="NAME",
+        help=f"options to begin with: {', '.join(name for name in PRESETS if method_of(name) == chosen.method)}; "
+        f"auto: by the kind of the examples, and whether there are {SMALL:,} (default auto)",
     )
     group.add_argument("--restarts", type=int, metavar="R", help="train from R seeds and choose one without labels (default: one run)")
     group.add_argument("--jobs", type=int, metavar="N", help="restarts at a time, each with its share of the cores (default 1)")
@@ -44,33 +54,35 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--choose-by",
         choices=list(CRITERIA),
-        help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))}, of two restarts bound)",
+        help=f"what the choice among restarts goes by; all are shown (default {next(iter(CRITERIA))}; "
+        "of two restarts the bound, or silhouette without one)",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file of any options below; flags win (default: none)")
-    add_config_flags(parser)
+    add_config_flags(parser, chosen)
 
 
 def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
-    chosen_preset = automatic(SMALL, True) if flags.preset == "auto" else flags.preset  # until the data are known
-    config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, chosen_preset)
+    chosen_preset = automatic(flags.method, SMALL, True) if flags.preset == "auto" else flags.preset  # until the data are known
+    config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, flags.method, chosen_preset)
     restarts.check_flags(flags)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
-    splits = None if config.data.dataset in NEED_TENSORFLOW else load_splits(config.data)
+    source = DATASETS.get(config.data.dataset)
+    splits = None if source and source.needs_tensorflow else load_splits(config.data)
     with quiet_stderr():
         import tensorflow as tf
 
-        from nvisa_tf import workflows
         from nvisa_tf.cli.progress import ConsoleMonitor
-        from nvisa_tf.training import TrainingDiverged
+        from nvisa_tf.runs import workflows
+        from nvisa_tf.training import StopReason, TrainingDiverged
     if flags.restarts is not None and restarts.by_processes(flags, config):
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
     if splits is None:
         splits = load_splits(config.data)
     if not resumed and flags.preset == "auto":
-        chosen_preset = automatic(len(splits.train), splits.train.is_image)
-        config = config_from_flags(flags, chosen_preset)
+        chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image)
+        config = config_from_flags(flags, flags.method, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
     repeat_exactly()
@@ -78,14 +90,12 @@ def run(flags: argparse.Namespace) -> int:
     trainer: Any
     if resumed:
         trainer = workflows.resume_run(resumed, config, splits, [monitor])
-        print(f"Going on with {resumed.path} from epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs}.")
+        print(f"Going on with {resumed.path} from {_where(trainer)}.")
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
-        if config.data.scaling == "auto" and not splits.train.is_image and not np.ptp(trainer.model.input_scale.numpy()):
-            print("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
-        if config.model.likelihood == "bernoulli":
-            print(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if config.model.binarize else 'in [0, 1] as they are'}.")
+        for remark in remarks(config, splits, trainer.model):
+            print(remark)
         if what_to_expect := expected(chosen_preset, config):
             print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
             if more := better(chosen_preset, config.data.dataset):
@@ -100,11 +110,35 @@ def run(flags: argparse.Namespace) -> int:
     finally:
         monitor.close()
     _finish(workflows, trainer, config, splits, stopped)
-    return EXIT_INTERRUPTED if stopped.startswith("signal") else 0
+    return EXIT_INTERRUPTED if stopped is StopReason.INTERRUPTED else 0
+
+
+def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
+    """What a person should know of how the data are taken."""
+    found = []
+    ends = np.stack([np.zeros(splits.train.shape, np.float32), np.ones(splits.train.shape, np.float32)])
+    scale = np.diff(model.scaled(ends), axis=0)
+    if config.data.scaling == "auto" and not splits.train.is_image and np.allclose(scale, scale.flat[0]):
+        found.append("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
+    options = config.options()
+    if options.get("likelihood") == "bernoulli":
+        found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options['binarize'] else 'in [0, 1] as they are'}.")
+    return found
+
+
+def _where(trainer: Any) -> str:
+    """The stage and the epoch that a trainer stands at."""
+    epochs = f"epoch {trainer.epoch:.1f} of {trainer.total_steps / trainer.steps_per_epoch:g}" if trainer.total_steps else ""
+    stage = f"stage {trainer.stage.name}" if len(trainer.stages) > 1 else ""
+    return ", ".join(part for part in (stage, epochs) if part)
 
 
 def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConfig:
-    options = {**file_options(flags.config), **given_options(flags)}
+    config = resumed.config()
+    if flags.method != config.method:
+        raise ValueError(f"{resumed.path} is a run of the method {config.method}, not of {flags.method}; leave --method out.")
+    options = {**file_options(flags.config), **given_options(flags, flags.method)}
+    options.pop("method", None)
     wrong = sorted(set(options) - CHANGEABLE)
     given = {name: getattr(flags, name) is not None for name in ("out", "restarts", "jobs", "batched", "choose_by")}
     given["preset"] = flags.preset != "auto"
@@ -114,28 +148,28 @@ def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConf
             f"--{named.replace('_', '-')} cannot change with --resume, only {', '.join(sorted(CHANGEABLE))} can; start a new run."
         )
     # The limit belongs to the start that was given it, not to the run.
-    return resumed.config().replace({"max_minutes": 0.0, **options})
+    return config.replace({"max_minutes": 0.0, **options})
 
 
-def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, stopped: str) -> None:
+def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, reason: Any) -> None:
     path = shlex.quote(str(trainer.run.path))
-    if not trainer.initialized:
-        print(f"Stopped before the first epoch ({stopped}); the start from an autoencoder is made anew.")
-        print(f"Go on with: nvisa-tf train --resume {path}")
-        return
+    stopped = reason.name != "FINISHED"
     if stopped:
-        print(f"Stopped at epoch {trainer.step / trainer.steps_per_epoch:.1f} of {config.train.epochs} ({stopped}); a checkpoint is saved.")
-    if not stopped.startswith("signal"):
+        print(f"Stopped at {_where(trainer)}, as {reason.value}; a checkpoint is saved.")
+    if trainer.initialized and reason.name != "INTERRUPTED":
         report = workflows.finish_run(trainer, config, splits)
         print_report(report)
-        print(f"Run: {path}: model.keras, metrics.csv, plots/samples.png, tensorboard/.")
+        curves = "metrics.csv" if trainer.run.metrics_file.exists() else "stages.csv"
+        print(f"Run: {path}: model.keras, {curves}, plots/samples.png, tensorboard/.")
     if stopped:
         print(f"Go on with: nvisa-tf train --resume {path}")
         return
     print("Next:")
-    print(f"  nvisa-tf sample {path} --output samples.png")
+    if "generate" in trainer.model.capabilities:
+        print(f"  nvisa-tf sample {path} --output samples.png")
     print(f"  nvisa-tf predict {path} --input new.npy --output clusters.csv")
-    print(f"  nvisa-tf evaluate {path} --samples 1000")
+    if "density" in trainer.model.capabilities:
+        print(f"  nvisa-tf evaluate {path} --samples 1000")
     print(f"  nvisa-tf export {path} --format tflite")
 
 
@@ -146,12 +180,13 @@ def print_report(report: dict[str, Any]) -> None:
         print(", ".join(f"{name} {100 * value:.2f}%" for name, value in scores.items()) + f"   ({report['description']})")
     else:
         print(f"No labels, so no accuracy ({report['description']}).")
-    if "accuracy" in report.get("init", {}):
-        init = report["init"]
-        print(f"It started from {init['method']}: {100 * init['accuracy']:.2f}%, as q(y|x) {100 * init['start_accuracy']:.2f}%.")
-    bound = f"{report['bound']:.3f} nats with {report['bound_samples']} samples at eps {report['eps']:.3g}"
-    print(f"Held-out bound {bound}; steps skipped: {report['skipped']}.")
-    unsure = f"under {report['unsure_under']} for {report['unsure']:.1%} of examples"
-    print(f"The probability of an example's own cluster is {report['confidence']:.3f} on average, {unsure}.")
+    init = report.get("initialization", {})
+    if "distilled_accuracy" in init:
+        print(f"Its initialization {init['method']} had {100 * init['accuracy']:.2f}%, distilled {100 * init['distilled_accuracy']:.2f}%.")
+    if "held_out_iw_bound" in report:
+        bound = f"{report['held_out_iw_bound']:.3f} nats with {report['held_out_iw_bound_samples']} samples"
+        print(f"Held-out bound {bound} at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}.")
+    uncertain = f"under {report['low_confidence_threshold']} for {report['low_confidence_fraction']:.1%} of examples"
+    print(f"The probability of an example's own cluster is {report['mean_max_probability']:.3f} on average, {uncertain}.")
     sizes = report["cluster_sizes"]
     print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))

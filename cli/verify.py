@@ -11,7 +11,7 @@ from nvisa_tf.cli.export import compared
 from nvisa_tf.cli.files import examples_of
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(flags: argparse.Namespace) -> int:
     data = examples_of(flags.data, flags.data_dir, RunDirectory.open(flags.run or about["run"]).config().model.input_shape)
     with quiet_stderr():
         from nvisa_tf.export.verify import compare, open_encoder, require
-        from nvisa_tf.workflows import load_run
+        from nvisa_tf.runs.workflows import load_run
     model = load_run(flags.run or about["run"])[0]
     found = compare(open_encoder(path, entry["format"]), model, np.asarray(data.x), data.y)
     print(f"{path}: {compared(found)}")

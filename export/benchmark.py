@@ -226,8 +226,9 @@ def _keras(path: Path, threads: int) -> Opened:
     _tensorflow(threads)
     import keras
 
-    import nvisa_tf.model  # noqa: F401, so that the class is known
+    from nvisa_tf.models.registry import import_models
 
+    import_models()  # so that the class is known
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
 
     def classify(x: np.ndarray) -> Any:

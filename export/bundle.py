@@ -13,14 +13,14 @@ import numpy as np
 
 from nvisa_tf.data import Dataset, Splits, load_splits
 from nvisa_tf.export import sidecar
-from nvisa_tf.export.convert import QUANTIZATIONS, save_saved_model, tflite_signatures, to_tflite
-from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, described, frozen_module
+from nvisa_tf.export.convert import save_saved_model, tflite_signatures, to_tflite
+from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
+from nvisa_tf.export.signatures import described, frozen_module
 from nvisa_tf.export.verify import Verification, compare, open_encoder, require
-from nvisa_tf.files import replacing, replacing_folder
-from nvisa_tf.model import NVISA
-from nvisa_tf.workflows import load_run
+from nvisa_tf.io.files import replacing, replacing_folder
+from nvisa_tf.models.base import ClusteringModel, ExportSignature
+from nvisa_tf.runs.workflows import load_run
 
-FORMATS = ("saved_model", "tflite", "keras")
 REPRESENTATIVE = 300  # training examples that set the ranges of int8
 VERIFIED = 10_000  # held-out examples at most that an export is verified on
 
@@ -32,7 +32,7 @@ class ExportedFile:
     Attributes:
       path: of the file, or the folder of a SavedModel.
       form: of `FORMATS`.
-      quantize: of `nvisa_tf.export.convert.QUANTIZATIONS`.
+      quantize: of `nvisa_tf.export.formats.QUANTIZATIONS`.
       size: in bytes.
       verification: how it compares with the Keras model; None for a generator.
       signatures: inputs and outputs, as in model.json; None for a Keras file.
@@ -51,7 +51,7 @@ def export_run(
     out: str | os.PathLike[str],
     formats: Sequence[str] = FORMATS,
     quantize: str = "none",
-    signatures: Sequence[str] = (*ENCODER_SIGNATURES, *GENERATOR_SIGNATURES),
+    signatures: Sequence[str] | None = None,
     min_agreement: float = 0.99,
     data_dir: str = "",
     label_names: Mapping[int, str] | None = None,
@@ -63,8 +63,8 @@ def export_run(
       run: a run directory.
       out: the folder to write to; files of the same name in it are replaced, each once its successor is whole.
       formats: of `FORMATS`.
-      quantize: of `nvisa_tf.export.convert.QUANTIZATIONS`, for TFLite encoders.
-      signatures: which to export; "generate" is a file of its own.
+      quantize: of `nvisa_tf.export.formats.QUANTIZATIONS`, for TFLite encoders.
+      signatures: which to export, None: all that the model has; those that generate are in a file of their own.
       min_agreement: the smallest share of held-out examples to which a quantized encoder must give the Keras
         model's cluster; a float32 file must agree on all.
       data_dir: tensorflow-datasets folder, instead of the run's, or the folder that the run's data file is in now.
@@ -75,20 +75,25 @@ def export_run(
       ValueError: not a run, an unknown format, quantization or signature, or names for data without labels.
       RuntimeError: a file does not answer as the Keras model does; it is not kept.
     """
-    for chosen, known in ((formats, FORMATS), ([quantize], QUANTIZATIONS), (signatures, (*ENCODER_SIGNATURES, *GENERATOR_SIGNATURES))):
+    for chosen, known in ((formats, FORMATS), ([quantize], QUANTIZATIONS), (signatures or (), SIGNATURES)):
         for name in chosen:
             if name not in known:
                 raise ValueError(f"There is no {name!r} to export; there are {', '.join(known)}.")
-    if "cluster" not in signatures:
+    if signatures is not None and "cluster" not in signatures:
         raise ValueError("The signature cluster must be among those exported.")
     model, config, directory = load_run(run)
+    offered = model.signatures()
+    for name in signatures or ():
+        if name not in offered:
+            raise ValueError(f"The method {config.method} has no signature {name}; it has {', '.join(offered)}.")
+    chosen_signatures = {name: offered[name] for name in signatures or offered}
     splits = load_splits(dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir))
     names = name_clusters(model, splits.test, label_names)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "uint8" if splits.train.x.dtype == np.uint8 else "float32"
     job = _Job(model, splits, folder, dtype, quantize, min_agreement, batch)
-    exported = [file for form in formats for file in job.write(form, signatures)]
+    exported = [file for form in formats for file in job.write(form, chosen_signatures)]
     info = directory.info()
     sidecar.write(
         folder,
@@ -112,7 +117,7 @@ def export_run(
     return exported
 
 
-def name_clusters(model: NVISA, test: Dataset, label_names: Mapping[int, str] | None) -> list[str]:
+def name_clusters(model: ClusteringModel, test: Dataset, label_names: Mapping[int, str] | None) -> list[str]:
     """A display name for each cluster: its majority label's, or "cluster 3" where there is none.
 
     Raises:
@@ -154,7 +159,7 @@ def _entry(file: ExportedFile) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    model: NVISA
+    model: ClusteringModel
     splits: Splits
     folder: Path
     dtype: str
@@ -162,42 +167,44 @@ class _Job:
     min_agreement: float
     batch: int | None
 
-    def write(self, form: str, signatures: Sequence[str]) -> Iterator[ExportedFile]:
-        encoder = [name for name in signatures if name in ENCODER_SIGNATURES]
+    def write(self, form: str, signatures: Mapping[str, ExportSignature]) -> Iterator[ExportedFile]:
+        encoder = {name: signature for name, signature in signatures.items() if not signature.generates}
+        generator = {name: signature for name, signature in signatures.items() if signature.generates}
         if form == "keras":
             with replacing(self.folder / "model.keras") as temporary:
                 self.model.save(temporary)
                 found = self._verified(temporary, form, exact=True)
             yield self._file("model.keras", form, "none", found, None)
         elif form == "saved_model":
-            module, functions = frozen_module(self.model, list(signatures), self.dtype)
+            module, functions = frozen_module(signatures, self.dtype)
             with replacing_folder(self.folder / "saved_model") as temporary:
                 save_saved_model(module, functions, temporary)
                 found = self._verified(temporary, form, exact=True)
             yield self._file("saved_model", form, "none", found, described(functions))
         else:
             yield self._tflite(encoder)
-            if "generate" in signatures:
-                module, functions = frozen_module(self.model, GENERATOR_SIGNATURES, self.dtype, self.batch)
+            if generator:
+                module, functions = frozen_module(generator, self.dtype, self.batch)
                 with replacing(self.folder / "generator.tflite") as temporary:
-                    temporary.write_bytes(to_tflite(module, functions, "none", self._examples(GENERATOR_SIGNATURES)))
+                    temporary.write_bytes(to_tflite(module, functions, "none", self._examples(generator)))
                 yield self._file("generator.tflite", form, "none", None, tflite_signatures(self.folder / "generator.tflite"))
 
-    def _tflite(self, names: Sequence[str]) -> ExportedFile:
+    def _tflite(self, signatures: Mapping[str, ExportSignature]) -> ExportedFile:
         # Int8 inputs are made by the converter, from float ones.
         dtype = "float32" if self.quantize == "int8-io" else self.dtype
-        module, functions = frozen_module(self.model, names, dtype, self.batch)
+        module, functions = frozen_module(signatures, dtype, self.batch)
         name = "encoder.tflite" if self.quantize == "none" else f"encoder-{self.quantize}.tflite"
         with replacing(self.folder / name) as temporary:
-            temporary.write_bytes(to_tflite(module, functions, self.quantize, self._examples(names, dtype)))
+            temporary.write_bytes(to_tflite(module, functions, self.quantize, self._examples(signatures, dtype)))
             found = self._verified(temporary, "tflite", exact=self.quantize == "none")
         return self._file(name, "tflite", self.quantize, found, tflite_signatures(self.folder / name))
 
-    def _examples(self, names: Sequence[str], dtype: str = "float32") -> Callable[[], Iterable[tuple[str, dict[str, np.ndarray]]]]:
+    def _examples(self, names: Iterable[str], dtype: str = "float32") -> Callable[[], Iterable[tuple[str, dict[str, np.ndarray]]]]:
         """Evenly spread training examples, one at a time, for every signature."""
         train: Dataset = self.splits.train
         rows = np.asarray(train.x[:: max(1, len(train) // REPRESENTATIVE)][:REPRESENTATIVE]).astype(dtype)
-        return lambda: ((name, {"image": rows[i : i + 1]}) for i in range(len(rows)) for name in names)
+        each = tuple(names)
+        return lambda: ((name, {"image": rows[i : i + 1]}) for i in range(len(rows)) for name in each)
 
     def _verified(self, path: Path, form: str, exact: bool) -> Verification:
         test = self.splits.test

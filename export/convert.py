@@ -13,8 +13,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 from nvisa_tf.export import sidecar
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8", "int8-io")
-
 
 def save_saved_model(module: tf.Module, functions: dict[str, Any], folder: Path) -> None:
     """Write a SavedModel with one signature a function."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nvisa_tf.files import write_text
+from nvisa_tf.io.files import write_text
 
 FORMAT = 1
 NAME = "model.json"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.evaluation import clustering_scores
+from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.model import NVISA
+from nvisa_tf.models.base import ClusteringModel
+from nvisa_tf.runs.workflows import load_model_file
 
 TIE = 1e-5  # examples whose two best probabilities are closer do not count in the agreement
 TOLERANCE = 1e-5  # of float32 probabilities
@@ -51,15 +51,14 @@ def open_encoder(path: Path, form: str) -> Answers:
     if form == "tflite":
         encoder = ClusterEncoder(path)
         return encoder.classify, encoder.embed if encoder.has_embed else None
+    if form == "keras":
+        model = load_model_file(path)
+        return lambda x: (model.predict_clusters(x), model.predict_proba(x)), model.embed
     try:
-        loaded = tf.saved_model.load(str(path)) if form == "saved_model" else keras.saving.load_model(path, compile=False, safe_mode=True)
+        loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} cannot be loaded as {form} ({first}).") from error
-    if form == "keras":
-        if not isinstance(loaded, NVISA):
-            raise ValueError(f"{path} is not an nvisa-tf model.")
-        return lambda x: (loaded.predict_clusters(x), loaded.predict_proba(x)), loaded.embed
 
     def ask(name: str, x: np.ndarray) -> dict[str, Any]:
         signature = loaded.signatures[name]
@@ -76,7 +75,7 @@ def open_encoder(path: Path, form: str) -> Answers:
     return classify, (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None
 
 
-def compare(encoder: Answers, model: NVISA, x: np.ndarray, y: np.ndarray | None) -> Verification:
+def compare(encoder: Answers, model: ClusteringModel, x: np.ndarray, y: np.ndarray | None) -> Verification:
     """Ask both about raw examples x [n, *input_shape], with labels y [n] or None."""
     classify, embed = encoder
     clusters, probabilities = classify(x)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.bundle import ExportedFile, export_run
-from nvisa_tf.files import replacing_folder, write_text
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.files import replacing_folder, write_text
+from nvisa_tf.io.run_directory import RunDirectory
 
 PACKAGE, VERSION = "@litertjs/core", "2.5.3"  # the version that the tests run
 # Not the variants for threads and JSPI, which need headers or browsers that a static site cannot count on.

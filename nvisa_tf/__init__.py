@@ -1,4 +1,4 @@
-"""nvisa-tf: unsupervised clustering with a Gaussian-mixture VAE (NVISA, Li et al., IJCNN 2020).
+"""nvisa-tf: deep clustering with TensorFlow: NVISA (Li et al., IJCNN 2020), a Gaussian-mixture VAE, and other methods.
 
 Names are loaded on first use, so `import nvisa_tf` does not load TensorFlow.
 """
@@ -9,63 +9,76 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nvisa_tf.annealing import AnnealedLearningRate, StdAnnealing
-    from nvisa_tf.augmentation import Augmentation
-    from nvisa_tf.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+    from nvisa_tf.clustering.metrics import ClusteringScores, clustering_accuracy, clustering_scores, confusion_matrix
+    from nvisa_tf.config.methods import METHODS, Method
+    from nvisa_tf.config.nvisa import NVISAConfig, NVISAOptions, StepOptions
+    from nvisa_tf.config.objectives import OBJECTIVES, Objective
+    from nvisa_tf.config.presets import preset
+    from nvisa_tf.config.run import DataConfig, RunConfig, TrainConfig
     from nvisa_tf.data import Dataset, Splits, input_scaling, load_dataset, read_array_file
     from nvisa_tf.estimator import NVISAClustering
-    from nvisa_tf.evaluation import (
-        ClusteringScores,
-        clustering_accuracy,
-        clustering_scores,
-        confusion_matrix,
-        evaluate_bound,
-        score_samples,
-    )
-    from nvisa_tf.methods import METHODS, Method
-    from nvisa_tf.model import NVISA
-    from nvisa_tf.objectives import VimcoTerms, importance_weighted_bound, vimco
-    from nvisa_tf.run_directory import RunDirectory
-    from nvisa_tf.training import Monitor, Progress, Trainer, TrainingDiverged
-    from nvisa_tf.workflows import load_run
+    from nvisa_tf.evaluation import evaluate_bound
+    from nvisa_tf.io.run_directory import RunDirectory
+    from nvisa_tf.layers.augmentation import Augmentation
+    from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
+    from nvisa_tf.models.ae_gmm import AEGMM
+    from nvisa_tf.models.base import ClusteringModel, ExportSignature, TrainingStage
+    from nvisa_tf.models.nvisa.model import NVISA
+    from nvisa_tf.models.nvisa.objectives import VimcoTerms, importance_weighted_bound, vimco
+    from nvisa_tf.runs.workflows import load_run
+    from nvisa_tf.training import Monitor, Progress, StopReason, Trainer, TrainingDiverged
 
 _HOME = {
-    "annealing": ("AnnealedLearningRate", "StdAnnealing"),
-    "augmentation": ("Augmentation",),
-    "config": ("DataConfig", "ModelConfig", "RunConfig", "TrainConfig"),
-    "presets": ("preset",),
+    "clustering.metrics": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix"),
+    "config.methods": ("METHODS", "Method"),
+    "config.nvisa": ("NVISAConfig", "NVISAOptions", "StepOptions"),
+    "config.objectives": ("OBJECTIVES", "Objective"),
+    "config.presets": ("preset",),
+    "config.run": ("DataConfig", "RunConfig", "TrainConfig"),
     "data": ("Dataset", "Splits", "input_scaling", "load_dataset", "read_array_file"),
-    "evaluation": ("ClusteringScores", "clustering_accuracy", "clustering_scores", "confusion_matrix", "evaluate_bound", "score_samples"),
     "estimator": ("NVISAClustering",),
-    "methods": ("METHODS", "Method"),
-    "model": ("NVISA",),
-    "objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
-    "run_directory": ("RunDirectory",),
-    "training": ("Monitor", "Progress", "Trainer", "TrainingDiverged"),
-    "workflows": ("load_run",),
+    "evaluation": ("evaluate_bound",),
+    "io.run_directory": ("RunDirectory",),
+    "layers.augmentation": ("Augmentation",),
+    "layers.schedules": ("AnnealedLearningRate", "StdAnnealing"),
+    "models.ae_gmm": ("AEGMM",),
+    "models.base": ("ClusteringModel", "ExportSignature", "TrainingStage"),
+    "models.nvisa.model": ("NVISA",),
+    "models.nvisa.objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
+    "runs.workflows": ("load_run",),
+    "training": ("Monitor", "Progress", "StopReason", "Trainer", "TrainingDiverged"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "AEGMM",
     "METHODS",
     "NVISA",
+    "OBJECTIVES",
     "AnnealedLearningRate",
     "Augmentation",
+    "ClusteringModel",
     "ClusteringScores",
     "DataConfig",
     "Dataset",
+    "ExportSignature",
     "Method",
-    "ModelConfig",
     "Monitor",
     "NVISAClustering",
+    "NVISAConfig",
+    "NVISAOptions",
+    "Objective",
     "Progress",
     "RunConfig",
     "RunDirectory",
     "Splits",
     "StdAnnealing",
+    "StepOptions",
+    "StopReason",
     "TrainConfig",
     "Trainer",
     "TrainingDiverged",
+    "TrainingStage",
     "VimcoTerms",
     "clustering_accuracy",
     "clustering_scores",
@@ -77,7 +90,6 @@ __all__ = [
     "load_run",
     "preset",
     "read_array_file",
-    "score_samples",
     "vimco",
 ]
 

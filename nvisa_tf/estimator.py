@@ -1,4 +1,4 @@
-"""NVISA as a scikit-learn clusterer: arrays in, labels out, everything in memory."""
+"""Every method as a scikit-learn clusterer: arrays in, labels out, everything in memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from nvisa_tf.config import RunConfig
+from nvisa_tf.config.presets import automatic, method_of, preset
+from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits, check, from_array
-from nvisa_tf.evaluation import score_samples
-from nvisa_tf.model import NVISA
-from nvisa_tf.presets import automatic, preset
+from nvisa_tf.models.base import ClusteringModel
+from nvisa_tf.runs.workflows import build_model
 from nvisa_tf.training import Trainer
-from nvisa_tf.workflows import build_model
 
 
 class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
-    """Clusters by NVISA (Li et al., IJCNN 2020) behind scikit-learn's interface.
+    """Clusters by NVISA (Li et al., IJCNN 2020), or another method, behind scikit-learn's interface.
 
     It trains as `nvisa-tf train` does with the same preset, options and seed, on all of X, and writes nothing; input scaling is part of
     the model. X is [n, d] vectors or [n, h, w] or [n, h, w, c] images, integers or floats, finite.
@@ -26,17 +25,27 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
     Args:
       n_clusters: K, at least 2.
       preset: of `nvisa-tf train --preset`, or "auto": what suits the kind and the number of the examples.
+      method: of `nvisa-tf train --method`, a name in `nvisa_tf.METHODS`.
       random_state: an integer, the seed of weights, shuffle and draws; the same one gives the same clusters.
       options: any others of `nvisa-tf train --help` by name, with underscores, such as {"epochs": 100}; they win over the preset's.
 
     Attributes:
-      model_: the trained `nvisa_tf.NVISA`, to save, sample or draw from.
+      model_: the trained model, such as an `nvisa_tf.NVISA`, to save, sample or draw from.
       labels_: the clusters of what it was trained on, int64 [n].
       n_features_in_: the values of an example.
     """
 
-    def __init__(self, n_clusters: int = 10, *, preset: str = "auto", random_state: int = 0, options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        n_clusters: int = 10,
+        *,
+        method: str = "nvisa",
+        preset: str = "auto",
+        random_state: int = 0,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.n_clusters = n_clusters
+        self.method = method
         self.preset = preset
         self.random_state = random_state
         self.options = options
@@ -50,16 +59,17 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         """
         data = check(from_array("X", np.asarray(X)))
         options = dict(self.options or {})
-        name = automatic(len(data), data.is_image) if self.preset == "auto" else self.preset
-        chosen = {**preset(name, options.get("objective", "vimco")), **options}
-        config = RunConfig().replace({**chosen, "n_clusters": self.n_clusters, "seed": self.random_state})
+        default = RunConfig.of(self.method)  # refuses an unknown method
+        name = automatic(self.method, len(data), data.is_image) if self.preset == "auto" else self.preset
+        chosen = preset(name, options.get("objective", "vimco"))
+        if method_of(name) != self.method:
+            raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
+        config = default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": self.random_state})
         model = build_model(config, Splits(data, data, "all of X"))
-        trainer = Trainer(model, config.train, data)
+        trainer = Trainer(model, config, data)
         trainer.train()
-        with trainer.averages_in_place():
-            weights = model.get_weights()
-        model.set_weights(weights)
-        self.model_: NVISA = model
+        trainer.keep_averages()
+        self.model_: ClusteringModel = model
         self.labels_ = model.predict_clusters(data.x)
         self.n_features_in_ = model.config.input_dim
         return self
@@ -73,17 +83,17 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         return self._fitted().predict_proba(X)
 
     def transform(self, X: Any) -> np.ndarray:
-        """The mean of q(z|y, x) at each example's own cluster, float32 [n, latent_dim]."""
+        """Where examples lie in the latent space, float32 [n, latent_dim]; of NVISA the mean of q(z|y, x) at each one's own cluster."""
         return self._fitted().embed(X)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """A lower bound of log p(x), nats, float64 [n]: low where an example is unlike the training data."""
-        return score_samples(self._fitted(), X)
+        """A lower bound of log p(x), nats, float64 [n]: low where an example is unlike the training data; ValueError without a density."""
+        return self._fitted().score_samples(X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`; it compares models of one eps, scaling and likelihood alone."""
         return float(self.score_samples(X).mean())
 
-    def _fitted(self) -> NVISA:
+    def _fitted(self) -> ClusteringModel:
         check_is_fitted(self, "model_")
         return self.model_

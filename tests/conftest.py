@@ -20,6 +20,12 @@ def bars():
     return np.clip(noise + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8), y
 
 
+@pytest.fixture
+def rng():
+    """Random numbers of a test, the same alone as in its file."""
+    return np.random.default_rng(0)
+
+
 @pytest.fixture(scope="session")
 def bar_images():
     """What `bars` gives."""
@@ -50,9 +56,9 @@ def blobs_file(tmp_path_factory):
 @pytest.fixture
 def tiny_config():
     """A small model for vectors of 6."""
-    from nvisa_tf import ModelConfig
+    from nvisa_tf import NVISAConfig
 
-    return ModelConfig(input_shape=(6,), n_clusters=3, latent_dim=2, encoder_units=(16,), posterior_units=16, decoder_units=(16,))
+    return NVISAConfig(input_shape=(6,), n_clusters=3, latent_dim=2, encoder_units=(16,), posterior_units=16, decoder_units=(16,))
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +73,7 @@ def bars_run(tmp_path_factory):
     x, y = bars()
     np.savez(folder / "bars.npz", x=x, y=y)
     # Until its clusters are certain, so that no test of what is made of it hangs on a rounding.
-    words = "--preset quick --epochs 150 --eps-halving-epochs 30 --learning-rate 1e-2 --batch-size 32 --seed 1 --n-clusters 3"
+    words = "--preset random_small --epochs 150 --eps-halving-epochs 30 --learning-rate 1e-2 --batch-size 32 --seed 1 --n-clusters 3"
     words += " --latent-dim 2 --encoder-units 32 --posterior-units 16 --decoder-units 16"
     flags = _parse(["nvisa-tf", "train", "--dataset", str(folder / "bars.npz"), "--out", str(folder / "run"), *words.split()])
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):

@@ -21,7 +21,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def fitted(make_blobs):
     x, y = make_blobs(100)
-    return x, y, NVISAClustering(3, preset="quick", random_state=1, options=TINY).fit(x)
+    return x, y, NVISAClustering(3, preset="random_small", random_state=1, options=TINY).fit(x)
 
 
 def test_it_clusters_new_examples(fitted):
@@ -54,7 +54,7 @@ def test_it_is_what_the_command_line_trains(fitted, tmp_path):
         "--seed",
         1,
         "--preset",
-        "quick",
+        "random_small",
     ]
     words += [word for name, value in TINY.items() for word in ("--" + name.replace("_", "-"), np.ravel(value)[0])]
     assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
@@ -69,7 +69,7 @@ def test_it_is_an_estimator_like_others(fitted):
     with pytest.raises(NotFittedError):
         again.predict(x)
     short = {**TINY, "epochs": 1}
-    pipeline = make_pipeline(StandardScaler(), NVISAClustering(3, preset="quick", options=short))
+    pipeline = make_pipeline(StandardScaler(), NVISAClustering(3, preset="random_small", options=short))
     assert pipeline.fit_predict(x).shape == (300,)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(clusterer)).predict(x), clusterer.labels_)
 
@@ -80,7 +80,7 @@ def test_vectors_start_from_clusters_by_default(make_blobs):
     rows = np.concatenate([np.flatnonzero(y == k)[:n] for k, n in enumerate((200, 20, 20))])
     clusterer = NVISAClustering(3, options={**TINY, "init_epochs": 150, "epochs": 5}).fit(x[rows])
     assert adjusted_rand_score(y[rows], clusterer.labels_) == 1
-    pi = np.sort(clusterer.model_.p_y().probs_parameter().numpy())
+    pi = np.sort(clusterer.model_.prior.p_y().probs_parameter().numpy())
     assert pi[-1] > 0.5
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from nvisa_tf.export.bundle import export_run
-from nvisa_tf.workflows import load_run
+from nvisa_tf.runs.workflows import load_run
 
 ROOT = Path(__file__).parents[1]
 NOT_AT_THE_TOP = "import importlib.util as u; assert not u.find_spec('cli') and not u.find_spec('export')"

@@ -1,24 +1,24 @@
-"""What holds for the package as a whole: laziness, layering, documentation."""
+"""What holds for the package as a whole: laziness, options, documentation."""
 
-import ast
+import collections
+import dataclasses
+import importlib
 import inspect
+import pkgutil
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import nvisa_tf
+import nvisa_tf.config
+from nvisa_tf.cli.options import COMMON
+from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.run import section_of, sections
+from nvisa_tf.reproduce.table1 import TABLE1
 
-ROOT = Path(nvisa_tf.__file__).parent
-LAYERS = [
-    {"methods", "options", "files", "images", "draws", "balanced", "mixtures"}, {"config"}, {"presets"},
-    {"data", "annealing", "augmentation", "objectives", "run_directory"},
-    {"networks", "distributions", "particles", "optimizer", "steps"},
-    {"inference", "learning"}, {"model"},
-    {"jobs"},
-    {"evaluation"}, {"training"}, {"workflows"}, {"reproduce", "restarts", "estimator"},
-]  # fmt: skip
 HEAVY = ("tensorflow", "tensorflow_probability", "keras", "sklearn", "matplotlib", "tensorflow_datasets")
 
 
@@ -31,7 +31,7 @@ def loaded_after(code):
 @pytest.mark.parametrize(
     "code",
     [
-        "import nvisa_tf; nvisa_tf.ModelConfig(); nvisa_tf.RunDirectory; nvisa_tf.Dataset",
+        "import nvisa_tf; nvisa_tf.NVISAConfig(); nvisa_tf.RunDirectory; nvisa_tf.Dataset",
         "from nvisa_tf.cli import main\ntry: main._parse(['nvisa-tf', '--help'])\nexcept SystemExit: pass",
         "from nvisa_tf.cli import main\ntry: main._parse(['nvisa-tf', 'train', '--help'])\nexcept SystemExit: pass",
     ],
@@ -41,34 +41,52 @@ def test_light_things_load_no_heavy_package(code):
     assert not modules & set(HEAVY)
 
 
-def test_help_has_every_option_with_its_default():
-    _, out = loaded_after("from nvisa_tf.cli import main\ntry: main._parse(['nvisa-tf', 'train', '--help'])\nexcept SystemExit: pass")
-    from nvisa_tf.config import SECTION_OF
-
-    for name in set(SECTION_OF) - {"input_shape"}:
-        assert f"--{name.replace('_', '-')}" in out
-    assert out.count("(default") >= len(SECTION_OF) - 1
+def help_of(method, flag):
+    code = "from nvisa_tf.cli import main\ntry: main._parse(['nvisa-tf', 'train', '--method', '{}', '{}'])\nexcept SystemExit: pass"
+    _, out = loaded_after(code.format(method, flag))
+    # What an option's line says, by the option.
+    return {words.split()[0].rstrip(","): " ".join(words.split()) for words in re.split(r"\n(?=  -)", out)[1:]}
 
 
-def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nvisa_tf."):
-            yield node.module.split(".")[1]
-        elif isinstance(node, ast.ImportFrom) and node.module == "nvisa_tf":
-            yield from (alias.name for alias in node.names)
+def flags_of(names):
+    return {f"--{name.replace('_', '-')}" for name in names} - {"--input-shape"}
 
 
-def test_a_lower_room_never_imports_a_higher_one():
-    height = {name: i for i, names in enumerate(LAYERS) for name in names}
-    checked = 0
-    for path in ROOT.rglob("*.py"):
-        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if room in ("__init__", "__main__", "cli", "export"):
-            continue
-        for other in imports_of(path):
-            checked += 1
-            assert height[other] <= height[room], f"{path.name} imports {other}"
-    assert checked > 20
+@pytest.mark.parametrize("method", METHODS)
+def test_help_has_every_option_with_its_default(method):
+    where = section_of(method)
+    everything, shown = help_of(method, "--help-all"), help_of(method, "--help")
+    own = {name for name, section in where.items() if section == "model"}
+    others = {name for other in METHODS for name in section_of(other)} - set(where)
+    for found, expected, left_out in (
+        (everything, flags_of(where), flags_of(others)),
+        (shown, flags_of(own | COMMON), flags_of((set(where) - own - COMMON) | others)),
+    ):
+        assert expected <= set(found)
+        assert not left_out & set(found)
+        for flag in expected:
+            assert "(default" in found[flag], flag
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_option_is_in_two_tables(method):
+    names = [field.name for cls in sections(method).values() for field in dataclasses.fields(cls)]
+    assert len(names) == len(set(names)) == len(section_of(method))
+
+
+def test_no_option_is_declared_twice():
+    homes = collections.defaultdict(set)
+    for module in pkgutil.iter_modules(nvisa_tf.config.__path__, "nvisa_tf.config."):
+        for cls in vars(importlib.import_module(module.name)).values():
+            if dataclasses.is_dataclass(cls) and cls.__module__.startswith("nvisa_tf.config."):
+                for name in vars(cls).get("__annotations__", {}):
+                    homes[name].add(cls.__qualname__)
+    assert len(homes) > 50
+    assert {name: classes for name, classes in homes.items() if len(classes) > 1} == {}
+
+
+def test_every_row_of_the_papers_table_is_of_a_data_set_known_by_name():
+    assert set(TABLE1) <= set(DATASETS)
 
 
 def test_every_public_name_is_documented():

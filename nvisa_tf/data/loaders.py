@@ -1,8 +1,9 @@
-"""One loader a source, one registry: digits, MNIST and Fashion-MNIST, and files."""
+"""The loaders: digits, MNIST and Fashion-MNIST, which `config.datasets` registers, and files."""
 
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import socket
 import urllib.request
@@ -15,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from nvisa_tf.config import DataConfig
+from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.options import near
+from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Splits, check, from_array
-from nvisa_tf.options import near
 
 DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
 SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
@@ -55,14 +57,14 @@ def load_dataset(
 def load_splits(config: DataConfig) -> Splits:
     """`load_dataset` with its arguments in a `DataConfig`."""
     dataset = config.dataset
-    if config.image_shape and (dataset in LOADERS or Path(dataset).is_file()):
+    if config.image_shape and (dataset in DATASETS or Path(dataset).is_file()):
         raise ValueError(f"image_shape is for a folder of images, and {dataset} is none; leave it out.")
-    if dataset in LOADERS:
-        train, test = LOADERS[dataset](config)
+    if dataset in DATASETS:
+        train, test = _registered(dataset)(config)
     elif dataset.endswith((".npy", ".npz", ".csv")) or os.sep in dataset or Path(dataset).exists():
         train, test = _file(config)
     else:
-        raise ValueError(f"There is no data set {dataset!r}{near(dataset, LOADERS)}; a file of your own is a path to .npy, .npz or .csv.")
+        raise ValueError(f"There is no data set {dataset!r}{near(dataset, DATASETS)}; a file of your own is a path to .npy, .npz or .csv.")
     if config.split == "all" and test is not train:
         both = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
         train = test = Dataset(train.name, np.concatenate([train.x, test.x]), both, train.max_value)
@@ -80,7 +82,7 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
 
 
 def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = False) -> Dataset:
-    """The examples in an array file, as `read_array_file`, or the images in a folder, as `nvisa_tf.images.load_folder`, checked.
+    """The examples in an array file, as `read_array_file`, or the images in a folder, as `nvisa_tf.io.images.load_folder`, checked.
 
     Args:
       path: of the file or folder.
@@ -95,7 +97,7 @@ def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = Fals
         return read_array_file(path, constant)
     if not image_shape:
         raise ValueError(f"{path} is a folder; say what shape its images are brought to by --image-shape, such as 28,28 or 32,32,3.")
-    from nvisa_tf.images import load_folder  # Pillow, which nothing else here needs
+    from nvisa_tf.io.images import load_folder  # Pillow, which nothing else here needs
 
     x, y = load_folder(path, image_shape, logging.warning)
     return check(Dataset(Path(path).name, x, y, 255.0), constant)
@@ -193,10 +195,11 @@ def _file(config: DataConfig) -> tuple[Dataset, Dataset]:
     return whole.take(np.sort(order[n_test:])), whole.take(np.sort(order[:n_test]))
 
 
-def _digits(config: DataConfig) -> tuple[Dataset, Dataset]:
-    from sklearn.datasets import load_digits
+def load_digits(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """scikit-learn's 1,797 real 8x8 digits, bytes up to 16, the first `DIGITS_TRAIN` to train on."""
+    from sklearn import datasets
 
-    bunch = load_digits()
+    bunch = datasets.load_digits()
     whole = Dataset("digits", bunch.images.astype(np.uint8), bunch.target.astype(np.int64), max_value=16.0)
     return whole.take(slice(0, DIGITS_TRAIN)), whole.take(slice(DIGITS_TRAIN, None))
 
@@ -207,37 +210,42 @@ def _check_reachable(host: str) -> None:
         socket.create_connection((host, 80), timeout=10).close()
 
 
-def _tfds(name: str, host: str) -> Callable[[DataConfig], tuple[Dataset, Dataset]]:
-    def load(config: DataConfig) -> tuple[Dataset, Dataset]:
-        import tensorflow_datasets as tfds
-
-        folder = config.data_dir or os.environ.get("TFDS_DATA_DIR") or None
-        tfds.disable_progress_bar()
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity(logging.ERROR)  # it warns of folders that it does not find; the refusal says it once
-        try:
-            builder = tfds.builder(name, data_dir=folder)
-            if not builder.is_prepared():
-                _check_reachable(host)
-                builder.download_and_prepare()
-        except Exception as error:
-            # tensorflow-datasets lets every network library's own errors through.
-            raise FileNotFoundError(
-                f"The data set {name} is not prepared in {folder or '~/tensorflow_datasets'} and could not be downloaded "
-                f"({type(error).__name__}); connect to the internet once, or point --data-dir or TFDS_DATA_DIR at a prepared folder."
-            ) from error
-        finally:
-            logging.set_verbosity(verbosity)
-        parts = [tfds.as_numpy(builder.as_dataset(split=s, batch_size=-1)) for s in ("train", "test")]
-        train, test = (Dataset(name, p["image"][..., 0], p["label"].astype(np.int64), max_value=255.0) for p in parts)
-        return train, test
-
-    return load
+def load_mnist(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """MNIST by tensorflow-datasets: 60,000 and 10,000 images of 28 x 28 bytes."""
+    return _tfds("mnist", "storage.googleapis.com", config)
 
 
-LOADERS: dict[str, Callable[[DataConfig], tuple[Dataset, Dataset]]] = {
-    "digits": _digits,
-    "mnist": _tfds("mnist", "storage.googleapis.com"),
-    "fashion_mnist": _tfds("fashion_mnist", "fashion-mnist.s3-website.eu-central-1.amazonaws.com"),
-}
-NEED_TENSORFLOW = LOADERS.keys() - {"digits"}  # to be loaded
+def load_fashion_mnist(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """Fashion-MNIST by tensorflow-datasets: 60,000 and 10,000 images of 28 x 28 bytes."""
+    return _tfds("fashion_mnist", "fashion-mnist.s3-website.eu-central-1.amazonaws.com", config)
+
+
+def _tfds(name: str, host: str, config: DataConfig) -> tuple[Dataset, Dataset]:
+    """Train and test split of grey images; `host` is where its download is from."""
+    import tensorflow_datasets as tfds
+
+    folder = config.data_dir or os.environ.get("TFDS_DATA_DIR") or None
+    tfds.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # it warns of folders that it does not find; the refusal says it once
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+        if not builder.is_prepared():
+            _check_reachable(host)
+            builder.download_and_prepare()
+    except Exception as error:
+        # tensorflow-datasets lets every network library's own errors through.
+        raise FileNotFoundError(
+            f"The data set {name} is not prepared in {folder or '~/tensorflow_datasets'} and could not be downloaded "
+            f"({type(error).__name__}); connect to the internet once, or point --data-dir or TFDS_DATA_DIR at a prepared folder."
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    parts = [tfds.as_numpy(builder.as_dataset(split=s, batch_size=-1)) for s in ("train", "test")]
+    train, test = (Dataset(name, p["image"][..., 0], p["label"].astype(np.int64), max_value=255.0) for p in parts)
+    return train, test
+
+
+def _registered(name: str) -> Callable[[DataConfig], tuple[Dataset, Dataset]]:
+    module, function = DATASETS[name].loader.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,20 +1,5 @@
-"""Evaluation: clustering scores, the held-out bound, pictures."""
+"""Evaluation: the held-out bound, criteria for choosing among runs, plots, TensorBoard."""
 
-from nvisa_tf.evaluation.bound import evaluate_bound, score_samples
-from nvisa_tf.evaluation.metrics import (
-    ClusteringScores,
-    cluster_sizes,
-    clustering_accuracy,
-    clustering_scores,
-    confusion_matrix,
-)
+from nvisa_tf.evaluation.bound import evaluate_bound
 
-__all__ = [
-    "ClusteringScores",
-    "cluster_sizes",
-    "clustering_accuracy",
-    "clustering_scores",
-    "confusion_matrix",
-    "evaluate_bound",
-    "score_samples",
-]
+__all__ = ["evaluate_bound"]

@@ -8,12 +8,12 @@ import numpy as np
 from scipy.stats import entropy
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 
-from nvisa_tf.evaluation.metrics import cluster_sizes
+from nvisa_tf.clustering.metrics import cluster_sizes
 
 SILHOUETTE_EXAMPLES = 2000  # its cost grows with the square of their number
 
 
-def agreement(clusters: Sequence[np.ndarray]) -> list[float]:
+def mean_pairwise_nmi(clusters: Sequence[np.ndarray]) -> list[float]:
     """Each clustering's mean NMI with the others, in [0, 1]; a clustering alone, or of one cluster, agrees with nothing, 0.
 
     Args:
@@ -28,7 +28,7 @@ def agreement(clusters: Sequence[np.ndarray]) -> list[float]:
     return (nmi.sum(1) / max(1, n - 1)).tolist()
 
 
-def separation(embedding: np.ndarray, clusters: np.ndarray) -> float:
+def silhouette(embedding: np.ndarray, clusters: np.ndarray) -> float:
     """The mean silhouette of the clusters among the posterior means, in [-1, 1]; -1 where there is one cluster.
 
     Of an evenly spread part of the examples.
@@ -44,6 +44,6 @@ def separation(embedding: np.ndarray, clusters: np.ndarray) -> float:
     return float(silhouette_score(embedding, clusters))
 
 
-def entropy_of_sizes(clusters: np.ndarray, n_clusters: int) -> float:
+def cluster_size_entropy(clusters: np.ndarray, n_clusters: int) -> float:
     """The entropy of the clusters' shares of the examples, nats, in [0, log n_clusters]."""
     return float(entropy(cluster_sizes(clusters, n_clusters)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nvisa_tf.config import RunConfig
-from nvisa_tf.options import near
-from nvisa_tf.presets import preset
+from nvisa_tf.config.options import near
+from nvisa_tf.config.presets import preset
+from nvisa_tf.config.run import RunConfig
 
 
 class Row(NamedTuple):
@@ -80,8 +80,8 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
     if epochs is not None:
         factor = epochs / options["epochs"]
         options["epochs"] = epochs
-        default = RunConfig().train
+        defaults = RunConfig().options()
         for name in ("eps_halving_epochs", "lr_halving_epochs"):
-            options[name] = factor * options.get(name, getattr(default, name))
-        options["eval_epochs"] = max(1.0, min(default.eval_epochs, epochs / 20))  # so that a short run has a curve too
+            options[name] = factor * options.get(name, defaults[name])
+        options["eval_epochs"] = max(1.0, min(defaults["eval_epochs"], epochs / 20))  # so that a short run has a curve too
     return RunConfig().replace({**options, **common, **row.options, "seed": seed})

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.evaluation.pictures import sample_grid
-from nvisa_tf.files import replacing
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.evaluation.plots import sample_grid
+from nvisa_tf.io.files import replacing
+from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.models.base import ClusteringModel
 
 
 def save_losses(path: Path, runs: Mapping[str, RunDirectory]) -> None:
@@ -24,7 +25,7 @@ def save_losses(path: Path, runs: Mapping[str, RunDirectory]) -> None:
     axes = figure.subplots(1, 2, sharey=True)
     for label, run in runs.items():
         rows, report = run.metrics(), run.report()
-        panel = axes[0 if run.config().train.anneal == "none" else 1]
+        panel = axes[0 if run.config().options().get("anneal") == "none" else 1]
         epochs, losses = ([float(row[name]) for row in rows] for name in ("epoch", "loss"))
         (line,) = panel.plot(epochs, losses, label=label, linewidth=1)
         if "diverged_at_epoch" in report:
@@ -39,8 +40,8 @@ def save_losses(path: Path, runs: Mapping[str, RunDirectory]) -> None:
     _save(figure, path)
 
 
-def save_samples(path: Path, models: Mapping[str, Any], columns: int = 10) -> None:
-    """Figure 2: generated samples, a row a cluster, a panel a model."""
+def save_samples(path: Path, models: Mapping[str, ClusteringModel], columns: int = 10) -> None:
+    """Figure 2: generated samples, one cluster in each row, one model in each panel."""
     from matplotlib.figure import Figure
 
     across = min(4, len(models))
@@ -55,12 +56,12 @@ def save_samples(path: Path, models: Mapping[str, Any], columns: int = 10) -> No
     _save(figure, path)
 
 
-def save_latent_space(path: Path, model: Any, x: np.ndarray, seed: int = 0) -> None:
+def save_latent_space(path: Path, model: ClusteringModel, x: np.ndarray, seed: int = 0) -> None:
     """Figure 3: t-SNE of encoded examples and of as many samples of p(z), embedded together, coloured by cluster.
 
     Args:
       path: of the picture.
-      model: an `nvisa_tf.NVISA`.
+      model: one that can embed and generate.
       x: raw examples [n, *input_shape].
       seed: of the samples and of t-SNE.
     """

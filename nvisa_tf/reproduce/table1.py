@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvisa_tf.options import near
+from nvisa_tf.config.options import near
 from nvisa_tf.reproduce.ablation import Row
 
 TABLE1: dict[str, Row] = {

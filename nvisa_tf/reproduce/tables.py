@@ -7,10 +7,10 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 
-from nvisa_tf.jobs import Job, Outcome
 from nvisa_tf.reproduce.ablation import Row
+from nvisa_tf.runs.jobs import Job, Outcome
 
-COLUMNS = ("row", "seed", "status", "epoch", "accuracy", "nmi", "ari", "bound", "minutes", "run")
+COLUMNS = ("row", "seed", "status", "epoch", "accuracy", "nmi", "ari", "held_out_iw_bound", "minutes", "run")
 
 
 def as_csv(results: Sequence[tuple[Job, Outcome]]) -> str:
@@ -46,7 +46,7 @@ def _cells(found: Sequence[Outcome]) -> str:
     if scored:
         mean = f"{statistics.mean(scored):.2f}" + (f" +- {statistics.stdev(scored):.2f}" if len(scored) > 1 else "")
         best = f"{max(scored):.2f}"
-        by_bound = max(done, key=lambda o: -float("inf") if o.bound is None else o.bound)
+        by_bound = max(done, key=lambda o: -float("inf") if o.held_out_iw_bound is None else o.held_out_iw_bound)
         chosen = f"{100 * by_bound.accuracy:.2f}" if by_bound.accuracy is not None else "-"
     mean = "; ".join(([mean] if scored else []) + diverged) or "-"
     missing = len(found) - len(done) - len(diverged)

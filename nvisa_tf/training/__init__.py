@@ -1,7 +1,7 @@
-"""Training: the trainer, its batches, checkpoints and TensorBoard."""
+"""Training: the trainer, its batches and checkpoints, and many models in one program."""
 
-from nvisa_tf.training.tensorboard import TensorBoardMonitor
-from nvisa_tf.training.together import Result, train_together
-from nvisa_tf.training.trainer import Monitor, Progress, Trainer, TrainingDiverged, compile_for_training
+from nvisa_tf.training.lockstep import Result, train_in_lockstep
+from nvisa_tf.training.monitors import Monitor, Progress, StopReason, TrainingDiverged
+from nvisa_tf.training.trainer import Trainer
 
-__all__ = ["Monitor", "Progress", "Result", "TensorBoardMonitor", "Trainer", "TrainingDiverged", "compile_for_training", "train_together"]
+__all__ = ["Monitor", "Progress", "Result", "StopReason", "Trainer", "TrainingDiverged", "train_in_lockstep"]

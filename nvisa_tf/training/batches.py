@@ -14,14 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.data import Array
+from nvisa_tf.models.stage import steps_per_epoch
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of examples up to which they are kept on the device
 SHUFFLE_STREAM = 0x5F0F  # sets the shuffle's seeds apart from the model's
-
-
-def steps_per_epoch(n_examples: int, batch_size: int) -> int:
-    """Whole batches in an epoch, at least 1; the rest of a permutation waits for the next one."""
-    return max(1, n_examples // batch_size)
 
 
 def permutation(n_examples: int, seed: int, epoch: Any) -> tf.Tensor:
@@ -37,13 +33,23 @@ def kept_on_device(x: Array, pipeline: str) -> bool:
     return pipeline == "memory" or (pipeline == "auto" and x.nbytes <= MEMORY_LIMIT)
 
 
-def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: str, total_steps: int, xla: bool) -> Callable[[int], None]:
-    """A function that runs the next n training steps on `x`, raw examples [n_examples, ...].
-
-    The step to begin at is `model.step`, so it goes on wherever the model's state stands.
+def step_runner(
+    train_step: Callable[[tf.Tensor], Any],
+    step: Any,
+    x: Array,
+    *,
+    batch_size: int,
+    seed: int,
+    pipeline: str,
+    total_steps: int,
+    xla: bool,
+) -> Callable[[int], None]:
+    """A function that runs the next n training steps on `x`, [n_examples, ...].
 
     Args:
-      model: a compiled `NVISA`.
+      train_step: of a batch [B, ...]; it adds 1 to `step`.
+      step: steps done, an integer variable: training goes on wherever it stands.
+      x: raw examples, or what else a step takes.
       batch_size: at most the number of examples is used.
       seed: of the shuffle.
       pipeline: "memory" keeps `x` on the device, "stream" reads it batch by batch with tf.data,
@@ -52,26 +58,25 @@ def step_runner(model: Any, x: Array, *, batch_size: int, seed: int, pipeline: s
       xla: compile the steps with XLA.
     """
     batch_size = min(batch_size, len(x))
-    per_epoch = steps_per_epoch(len(x), batch_size)
     # A step has no control flow in Python that depends on tensors, and looking for it takes longer than all other tracing.
-    train_step = tf.autograph.experimental.do_not_convert(model.train_step)
-    make = _memory_runner if kept_on_device(x, pipeline) else _stream_runner
-    return make(model, train_step, x, batch_size, per_epoch, seed, total_steps, xla)
+    plain_step = tf.autograph.experimental.do_not_convert(train_step)
+    if kept_on_device(x, pipeline):
+        return _memory_runner(plain_step, step, x, batch_size, seed, xla)
+    return _stream_runner(plain_step, step, x, batch_size, seed, total_steps, xla)
 
 
-def _memory_runner(
-    model: Any, train_step: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
-) -> Callable[[int], None]:
+def _memory_runner(train_step: Any, step_variable: Any, x: Array, batch_size: int, seed: int, xla: bool) -> Callable[[int], None]:
+    per_epoch = steps_per_epoch(len(x), batch_size)
     # A variable, so that the compiled program takes the data as an argument and not as a literal.
     data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")
     order_of = functools.partial(permutation, len(x), seed)
 
     @tf.function(jit_compile=xla)
     def run(n_steps: tf.Tensor) -> None:
-        step = tf.convert_to_tensor(model.step)
+        step = tf.convert_to_tensor(step_variable)
         order = order_of(tf.cast(step // per_epoch, tf.int32))
         for _ in tf.range(n_steps):
-            step = tf.convert_to_tensor(model.step)
+            step = tf.convert_to_tensor(step_variable)
             index = tf.cast(step % per_epoch, tf.int32)
             if index == 0:
                 order = order_of(tf.cast(step // per_epoch, tf.int32))
@@ -82,8 +87,10 @@ def _memory_runner(
 
 
 def _stream_runner(
-    model: Any, train_step: Any, x: Array, batch_size: int, per_epoch: int, seed: int, total_steps: int, xla: bool
+    train_step: Any, step_variable: Any, x: Array, batch_size: int, seed: int, total_steps: int, xla: bool
 ) -> Callable[[int], None]:
+    per_epoch = steps_per_epoch(len(x), batch_size)
+
     @functools.lru_cache(maxsize=2)
     def order_of(epoch: int) -> np.ndarray:
         return permutation(len(x), seed, tf.constant(epoch, tf.int32)).numpy()
@@ -107,7 +114,7 @@ def _stream_runner(
 
     def run_steps(n_steps: int) -> None:
         if "batches" not in iterators:
-            batches = tf.data.Dataset.range(int(model.step.numpy()), total_steps).map(load)
+            batches = tf.data.Dataset.range(int(step_variable.numpy()), total_steps).map(load)
             iterators["batches"] = iter(batches.prefetch(tf.data.AUTOTUNE))
         run(iterators["batches"], tf.constant(n_steps))
 

@@ -10,20 +10,17 @@ import tensorflow as tf
 
 
 class Checkpoints:
-    """The checkpoints of one model with its optimizer, its metrics and extra variables.
+    """The checkpoints of a stage of training.
 
     Args:
       folder: where they are.
-      model: a compiled `NVISA`; step, eps, seed and counters are among its variables.
-      extra: further `tf.Variable`s by name.
+      objects: everything that the stage needs to go on, trackable objects by name.
       keep: how many to keep.
     """
 
-    def __init__(self, folder: Path, model: Any, extra: dict[str, tf.Variable], keep: int = 3) -> None:
+    def __init__(self, folder: Path, objects: dict[str, Any], keep: int = 3) -> None:
         self.folder = folder
-        # A Keras metric is not trackable as such; its variables are.
-        running = {name: [v.value for v in tracker.variables] for name, tracker in model.trackers.items()}
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, metrics=running, **extra)
+        self._checkpoint = tf.train.Checkpoint(**objects)
         self._keep = keep
         self._manager = self._new_manager()
 
@@ -53,20 +50,14 @@ class Checkpoints:
         return tf.train.CheckpointManager(self._checkpoint, str(self.folder), max_to_keep=self._keep, checkpoint_name="step")
 
 
-def restore_weights(folder: Path, model: Any) -> tuple[int, list[str]]:
-    """Restore only the model's variables from the newest readable checkpoint; gives what `Checkpoints.restore` gives.
-
-    Where the model's optimizer keeps moving averages of the weights, they become the weights.
+def restore_part(folder: Path, objects: dict[str, Any]) -> tuple[int, list[str]]:
+    """Restore some of the objects in the newest readable checkpoint; gives what `Checkpoints.restore` gives.
 
     Raises:
       ValueError: none can be read.
     """
-    optimizer = model.optimizer if model.compiled and model.optimizer.use_ema else None
-    checkpoint = tf.train.Checkpoint(model=model, **({"optimizer": optimizer} if optimizer else {}))
-    found = _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
-    if optimizer:
-        optimizer.finalize_variable_values(model.trainable_variables)
-    return found
+    checkpoint = tf.train.Checkpoint(**objects)
+    return _restore_newest(folder, lambda path: checkpoint.restore(path).expect_partial())
 
 
 def _restore_newest(folder: Path, restore: Callable[[str], Any]) -> tuple[int, list[str]]:

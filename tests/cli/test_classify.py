@@ -7,7 +7,7 @@ from PIL import Image
 
 from nvisa_tf.export.bundle import export_run
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.workflows import load_run
+from nvisa_tf.runs.workflows import load_run
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nvisa_tf import load_run, score_samples
+from nvisa_tf import load_run
 from nvisa_tf.cli import main
 
 TINY = [
-    "--preset", "quick", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
+    "--preset", "random_small", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
     "--n-samples", "3", "--eval-samples", "5", "--eval-examples", "50", "--batch-size", "64",
 ]  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_the_run_directory_is_complete(finished_run):
     assert names == {".lock", "config.toml", "run.json", "metrics.csv", "report.json", "checkpoints", "tensorboard", "plots", "model.keras"}
     assert {path.name for path in (run / "plots").iterdir()} == {"samples.png", "reconstructions.png", "curves.png", "confusion.png"}
     info = json.loads((run / "run.json").read_text())
-    assert info["format"] == 1
+    assert info["format"] == 2
     assert info["seed"] == 0
     assert {"tensorflow", "keras", "nvisa-tf", "python"} <= set(info["versions"])
     config = tomllib.loads((run / "config.toml").read_text())
@@ -110,7 +110,7 @@ def test_predict_gives_a_bound_that_tells_strange_examples(finished_run, cli, tm
     assert lines[0] == "cluster,probability,bound"
     bounds = np.array([float(line.split(",")[2]) for line in lines[1:]])
     model, _, _ = load_run(finished_run / "run")
-    np.testing.assert_allclose(bounds, score_samples(model, np.load(tmp_path / "x.npy")), rtol=1e-5)
+    np.testing.assert_allclose(bounds, model.score_samples(np.load(tmp_path / "x.npy")), rtol=1e-5)
     assert bounds[8] < bounds[:8].min() - 100
 
 
@@ -136,8 +136,8 @@ def test_evaluate(finished_run, cli, tmp_path):
     report = json.loads((finished_run / "run" / "report.json").read_text())
     for name in ("accuracy", "nmi", "ari", "cluster_sizes", "confusion"):
         assert scores[name] == report[name]
-    assert scores["bound_samples"] == 300
-    assert scores["bound"] > report["bound"] - 0.1  # more samples, a tighter bound
+    assert scores["held_out_iw_bound_samples"] == 300
+    assert scores["held_out_iw_bound"] > report["held_out_iw_bound"] - 0.1  # more samples, a tighter bound
 
 
 def test_sample(finished_run, cli, tmp_path):
@@ -156,21 +156,21 @@ def test_info(finished_run, cli):
 
 
 def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("nvisa_tf.training.initialization.LEAST_STEPS", 60)
+    monkeypatch.setattr("nvisa_tf.models.nvisa.initialization.LEAST_STEPS", 60)
     words = ["train", "--dataset", finished_run / "blobs.npz", "--n-clusters", 3, *TINY]
-    code, out, err = cli(*words, "--init", "kmeans", "--init-epochs", 3, "--epochs", 0, "--out", tmp_path / "start")
+    code, out, err = cli(*words, "--init", "ae_kmeans", "--init-epochs", 3, "--epochs", 0, "--out", tmp_path / "start")
     assert code == 0, err
-    assert "It started from kmeans" in out
+    assert "Its initialization ae_kmeans had" in out
     code, out, _ = cli("info", tmp_path / "start")
     assert code == 0
-    assert "the start alone, after" in out
+    assert "progress  finished after" in out
     assert "held out" in out
     assert "accuracy" in out
-    words = ["train", "--dataset", finished_run / "blobs.npz", "--start-from", tmp_path / "start", "--preset", "pretrained", "--epochs", 1]
+    words = ["train", "--dataset", finished_run / "blobs.npz", "--init-from", tmp_path / "start", "--preset", "tsne", "--epochs", 1]
     code, out, err = cli(*words, "--restarts", 2, "--batched", "--eval-examples", 50, "--out", tmp_path / "restarts")
     assert code == 0, err
     shutil.rmtree(tmp_path / "start")
-    code, out, err = cli(*words[:3], "--out", tmp_path / "other", "--start-from", tmp_path / "start")
+    code, out, err = cli(*words[:3], "--out", tmp_path / "other", "--init-from", tmp_path / "start")
     assert code == 2
     assert "is not a run directory" in err
 
@@ -257,7 +257,7 @@ def test_bad_input_is_one_sentence_and_exit_2(cli, words, expected, tmp_path, mo
         (["train", "--resume", "RUN", "--n-clusters", "4"], "--n-clusters cannot change with --resume"),
         (["train", "--resume", "RUN", "--out", "x"], "--out cannot change with --resume"),
         (["train", "--dataset", "BLOBS", "--encoder-filters", "8"], "encoder_filters is for images"),
-        (["train", "--dataset", "BLOBS", "--preset", "augmented"], "vectors, and images are what augment would change"),
+        (["train", "--dataset", "BLOBS", "--preset", "umap_augmented"], "vectors, and images are what augment would change"),
         (["train", "--dataset", "BLOBS", "--augment", "--restarts", "2", "--batched"], "vectors, and images are what augment would change"),
         (["train", "--out", "RUN"], "is not empty, and a run never overwrites anything"),
     ],
@@ -273,7 +273,7 @@ def test_bad_use_of_a_run(cli, finished_run, words, expected, tmp_path, monkeypa
 
 def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
     for file, content, expected in (
-        ("run.json", '{"format": 2}', "knows formats up to 1; upgrade"),
+        ("run.json", '{"format": 3}', "knows formats up to 2; upgrade"),
         ("run.json", "{", "damaged"),
         ("run.json", "[]", "names no format"),
         ("config.toml", "epochs = -1", "must be at least 0"),

@@ -2,50 +2,50 @@ import argparse
 
 import pytest
 
-from nvisa_tf.cli.options import add_config_flags, config_from_flags
+from nvisa_tf.cli.options import Chosen, add_config_flags, config_from_flags
 from nvisa_tf.config import RunConfig
-from nvisa_tf.methods import METHODS
-from nvisa_tf.presets import PRESETS
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.config.objectives import OBJECTIVES
+from nvisa_tf.config.presets import PRESETS, method_of
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def parsed(*words):
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
-    add_config_flags(parser)
+    add_config_flags(parser, Chosen(words))
     return parser.parse_args(words)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("objective", METHODS)
+@pytest.mark.parametrize("preset", [name for name in PRESETS if method_of(name) == "nvisa"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_goes_with_every_preset(objective, preset):
-    train = config_from_flags(parsed("--objective", objective), preset).train
-    method = METHODS[objective]
-    assert not (method.reparameterizes_z and train.decoder_gradient == "resampled")
-    assert train.n_samples == (method.preset_samples or PRESETS[preset].get("n_samples", 15))
+    options = config_from_flags(parsed("--objective", objective), "nvisa", preset).model
+    known = OBJECTIVES[objective]
+    assert not (known.reparameterizes_z and options.decoder_gradient == "resampled")
+    assert options.n_samples == (known.preset_samples or PRESETS[preset].get("n_samples", 15))
 
 
 def test_the_objective_may_come_from_the_file_and_flags_win(tmp_path):
     (tmp_path / "a.toml").write_text('objective = "enum_y"\nepochs = 7\n')
-    config = config_from_flags(parsed("--config", str(tmp_path / "a.toml"), "--epochs", "9", "--n-samples", "3"), "fast")
-    assert (config.train.objective, config.train.decoder_gradient, config.train.epochs, config.train.n_samples) == ("enum_y", "all", 9, 3)
+    config = config_from_flags(parsed("--config", str(tmp_path / "a.toml"), "--epochs", "9", "--n-samples", "3"), "nvisa", "random_fast")
+    assert (config.model.objective, config.model.decoder_gradient, config.train.epochs, config.model.n_samples) == ("enum_y", "all", 9, 3)
 
 
 def test_what_was_asked_for_is_refused_where_it_cannot_be():
     with pytest.raises(ValueError, match="use all"):
-        config_from_flags(parsed("--objective", "iwae", "--decoder-gradient", "resampled"), "fast")
+        config_from_flags(parsed("--objective", "iwae", "--decoder-gradient", "resampled"), "nvisa", "random_fast")
 
 
 def test_a_run_that_is_started_from_gives_the_model_and_flags_win(tmp_path):
     source = RunConfig().replace({"n_clusters": 7, "encoder_units": (8, 9), "input_shape": (6,), "learning_rate": 0.5})
     RunDirectory.create(tmp_path / "run", source, {})
-    config = config_from_flags(parsed("--start-from", str(tmp_path / "run"), "--l2", "0.1"), "augmented")
+    config = config_from_flags(parsed("--init-from", str(tmp_path / "run"), "--l2", "0.1"), "nvisa", "umap_augmented")
     assert (config.model.n_clusters, config.model.encoder_units, config.model.decoder_scale, config.model.l2) == (7, (8, 9), "network", 0.1)
-    assert (config.train.init, config.train.learning_rate) == ("random", PRESETS["augmented"]["learning_rate"])
-    with pytest.raises(ValueError, match="two starts"):
-        config_from_flags(parsed("--start-from", str(tmp_path / "run"), "--init", "kmeans"), "fast")
+    assert (config.model.init, config.train.learning_rate) == ("random", PRESETS["umap_augmented"]["learning_rate"])
+    with pytest.raises(ValueError, match="two initializations"):
+        config_from_flags(parsed("--init-from", str(tmp_path / "run"), "--init", "ae_kmeans"), "nvisa", "random_fast")
     with pytest.raises(ValueError, match="not a run directory"):
-        config_from_flags(parsed("--start-from", str(tmp_path)), "fast")
+        config_from_flags(parsed("--init-from", str(tmp_path)), "nvisa", "random_fast")
 
 
 def test_no_layers_at_all_can_be_asked_for():
@@ -55,5 +55,5 @@ def test_no_layers_at_all_can_be_asked_for():
 
 def test_help_says_that_a_list_is_empty_by_default():
     parser = argparse.ArgumentParser()
-    add_config_flags(parser)
+    add_config_flags(parser, Chosen(()))
     assert "images only (default none)" in " ".join(parser.format_help().split())

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from nvisa_tf.cli.reproduce import seeds
-from nvisa_tf.run_directory import RunDirectory
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def test_sigterm_ends_the_runs_and_the_next_call_goes_on(tmp_path, blobs_file):
-    words = ["reproduce", "ablation", "--dataset", blobs_file, "--preset", "quick", "--epochs", "3000", "--rows", "vimco_annealed"]
+    words = ["reproduce", "ablation", "--dataset", blobs_file, "--preset", "random_small", "--epochs", "3000", "--rows", "vimco_annealed"]
     process = subprocess.Popen([sys.executable, "-P", "-m", "nvisa_tf", *words, "--out", str(tmp_path)], stderr=subprocess.PIPE)
     checkpoints = tmp_path / "runs" / "vimco_annealed-seed0" / "checkpoints"
     limit = time.monotonic() + 120
@@ -30,7 +30,7 @@ def test_figures_of_finished_runs(tmp_path, blobs_file):
     from nvisa_tf.cli import reproduce
     from nvisa_tf.cli.main import _parse
 
-    words = ["reproduce", "ablation", "--dataset", blobs_file, "--preset", "quick", "--epochs", "1", "--rows", "vimco"]
+    words = ["reproduce", "ablation", "--dataset", blobs_file, "--preset", "random_small", "--epochs", "1", "--rows", "vimco"]
     flags = _parse(["nvisa-tf", *words, "--out", str(tmp_path), "--points", "20"])
     assert reproduce.run(flags) == 0
     assert {"ablation.csv", "ablation.md", "losses.png", "samples.png", "latent.png", "runs"} == set(os.listdir(tmp_path))

@@ -12,9 +12,9 @@ import pytest
 
 from nvisa_tf import clustering_accuracy, evaluate_bound, load_run
 from nvisa_tf.cli.process import stop_on_signals
-from nvisa_tf.evaluation.criteria import agreement, separation
+from nvisa_tf.evaluation.criteria import mean_pairwise_nmi, silhouette
 
-SMALL = "--preset quick --epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
+SMALL = "--preset random_small --epochs 8 --eps-halving-epochs 2 --eval-epochs 2 --n-clusters 3 --latent-dim 2"
 SMALL += " --encoder-units 16 --posterior-units 16 --decoder-units 16"
 
 
@@ -56,14 +56,16 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, thre
     test = load_splits(loaded[0][1].data).test
     assert len(test) < len(data["x"])
     clusters = [model.predict_clusters(test.x) for model, _, _ in loaded]
-    assert [float(row["agreement"]) for row in rows] == pytest.approx(agreement(clusters), rel=1e-5)
+    assert [float(row["mean_pairwise_nmi"]) for row in rows] == pytest.approx(mean_pairwise_nmi(clusters), rel=1e-5)
     for row, (model, config, run), found in zip(rows, loaded, clusters, strict=True):
         assert float(row["accuracy"]) == pytest.approx(clustering_accuracy(test.y, found), rel=1e-5)
-        assert float(row["separation"]) == pytest.approx(separation(model.embed(test.x), found), rel=1e-5)
-        assert float(row["bound"]) == pytest.approx(evaluate_bound(model, test.x, config.train.eval_samples, config.train.seed), rel=1e-4)
+        assert float(row["silhouette"]) == pytest.approx(silhouette(model.embed(test.x), found), rel=1e-5)
+        assert float(row["held_out_iw_bound"]) == pytest.approx(
+            evaluate_bound(model, test.x, config.model.eval_samples, config.train.seed), rel=1e-4
+        )
         curve = run.metrics()  # eps is 1 at epoch 0 and halves every 2; the row of epoch 2 is the first at 0.5
         early = next(r for r in curve if float(r["eps_x"]) <= 0.5)
-        assert float(row["early_bound"]) == pytest.approx(float(early["test_bound"]), rel=1e-5)
+        assert float(row["early_iw_bound"]) == pytest.approx(float(early["held_out_iw_bound"]), rel=1e-5)
         assert early is not curve[-1]
     best = max(rows, key=lambda row: float(row[about["criterion"]]))
     assert [row["seed"] for row in rows if row["chosen"] == "1"] == [best["seed"]] == [str(about["seed"])]
@@ -73,12 +75,12 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, thre
     # The same command runs nothing again, and another criterion chooses by itself.
     model = tmp_path / "out" / "seed6" / "model.keras"
     before = model.stat().st_mtime_ns
-    code, out, _ = cli(*words, "--choose-by", "entropy")
+    code, out, _ = cli(*words, "--choose-by", "cluster_size_entropy")
     assert (code, model.stat().st_mtime_ns) == (0, before)
     assert "started" not in out
     about = json.loads((tmp_path / "out" / "restarts.json").read_text())
-    assert about["criterion"] == "entropy"
-    assert str(about["seed"]) == max(rows, key=lambda row: (float(row["entropy"]), float(row["bound"])))["seed"]
+    assert about["criterion"] == "cluster_size_entropy"
+    assert str(about["seed"]) == max(rows, key=lambda row: (float(row["cluster_size_entropy"]), float(row["held_out_iw_bound"])))["seed"]
     for option in (["--latent-dim", "4"], ["--test-fraction", "0.4"]):
         code, _, err = cli(*words, *option)
         assert code == 2
@@ -138,7 +140,7 @@ def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, 
         (["--restarts", "2", "--batched", "--jobs", "2"], "choose one of them"),
         (["--restarts", "2", "--batched", "--pipeline", "stream"], "set pipeline to memory"),
         (["--restarts", "2", "--batched", "--decoder-filters", "4"], "one after another, not in one program; leave --batched out."),
-        (["--choose-by", "bound"], "--choose-by goes with --restarts"),
+        (["--choose-by", "held_out_iw_bound"], "--choose-by goes with --restarts"),
         (["--restarts", "2", "--max-minutes", "5"], "choose fewer epochs"),
         (["--restarts", "2", "--n-clusters", "5000"], "fewer clusters"),
         (["--restarts", "2", "--likelihood", "bernoulli", "--scaling", "none"], "use --scaling minmax"),
@@ -187,7 +189,7 @@ def test_what_diverged_or_failed_is_left_out_and_said(cli, three, tmp_path):
     assert code == 0
     assert "Diverged and left out: seed 6." in out
     about = json.loads((tmp_path / "out" / "restarts.json").read_text())
-    assert (about["restarts"], about["criterion"]) == (2, "bound")  # two agree with each other alike
+    assert (about["restarts"], about["criterion"]) == (2, "held_out_iw_bound")  # two agree with each other alike
     code, _, err = cli("predict", tmp_path / "out", "--input", "digits", "--output", tmp_path / "o.csv")
     assert code == 2
     assert f"is a folder of restarts; give the run in it that was chosen, {tmp_path / 'out' / about['run']}." in err

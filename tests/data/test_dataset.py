@@ -5,16 +5,14 @@ from sklearn.preprocessing import StandardScaler
 from nvisa_tf import Dataset, input_scaling
 from nvisa_tf.data import from_array
 
-RNG = np.random.default_rng(0)
-
 
 def scaled(x, method="auto", **kwargs):
     scale, shift = input_scaling(Dataset("d", x, **kwargs), method)
     return x.reshape(len(x), -1) * scale + shift
 
 
-def test_bytes_by_their_maximum():
-    x = RNG.integers(0, 200, (5, 4, 4)).astype(np.uint8)
+def test_bytes_by_their_maximum(rng):
+    x = rng.integers(0, 200, (5, 4, 4)).astype(np.uint8)
     np.testing.assert_allclose(scaled(x, max_value=255.0), x.reshape(5, -1) / 255, rtol=1e-6)
 
 
@@ -26,13 +24,13 @@ def test_bytes_that_are_all_dark_have_a_format_of_their_own(top, scale):
     assert from_array("d", x.reshape(4, 9)).max_value == (1 if top == 1 else 255)  # vectors may well be counts
 
 
-def test_unit_floats_stay():
-    x = RNG.uniform(size=(5, 7))
+def test_unit_floats_stay(rng):
+    x = rng.uniform(size=(5, 7))
     np.testing.assert_array_equal(scaled(x), x)
 
 
-def test_other_vectors_are_standardized_like_scikit_learn(monkeypatch):
-    x = RNG.normal(3, 5, (200, 7)) * np.arange(7) * [1, 1, 1, 1, 1, 1, 1e-9]  # the first dimension is constant, the last small
+def test_other_vectors_are_standardized_like_scikit_learn(rng, monkeypatch):
+    x = rng.normal(3, 5, (200, 7)) * np.arange(7) * [1, 1, 1, 1, 1, 1, 1e-9]  # the first dimension is constant, the last small
     x[:, -1] -= 3 * 5e-9
     monkeypatch.setattr("nvisa_tf.data.dataset.CHUNK", 7)
     np.testing.assert_allclose(scaled(x), StandardScaler().fit_transform(x), atol=1e-5)
@@ -40,14 +38,14 @@ def test_other_vectors_are_standardized_like_scikit_learn(monkeypatch):
     np.testing.assert_allclose(scaled(x)[:, 1:6], expected, atol=1e-5)
 
 
-def test_other_images_are_brought_to_0_1():
-    x = RNG.normal(3, 5, (20, 4, 4))
+def test_other_images_are_brought_to_0_1(rng):
+    x = rng.normal(3, 5, (20, 4, 4))
     got = scaled(x)
     assert (got.min(), got.max()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
 
 
-def test_values_that_float32_would_blur_are_refused():
-    x = np.random.default_rng(0).normal(0, 1, (200, 3))
+def test_values_that_float32_would_blur_are_refused(rng):
+    x = rng.normal(0, 1, (200, 3))
     x[:, 1] = 1.7e9 + 40 * x[:, 1]
     with pytest.raises(ValueError, match=r"value 1 of the examples is about 1\.7e\+09 and differs by about"):
         input_scaling(Dataset("d", x))
@@ -57,8 +55,8 @@ def test_values_that_float32_would_blur_are_refused():
     assert np.isfinite(shift).all()
 
 
-def test_a_fingerprint_tells_other_values_rows_and_types():
-    x = np.random.default_rng(0).integers(0, 9, (2500, 4))
+def test_a_fingerprint_tells_other_values_rows_and_types(rng):
+    x = rng.integers(0, 9, (2500, 4))
     own = Dataset("a", x).fingerprint()
     assert own == Dataset("b", x.copy(), y=np.zeros(2500, int)).fingerprint()
     others = (x + 1, x[:-1], x.astype(np.float64), x.reshape(2500, 2, 2), x[::-1])

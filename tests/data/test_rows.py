@@ -6,8 +6,8 @@ from nvisa_tf.data import RowView
 
 
 @pytest.fixture
-def memmap(tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(50, 3, 2)))
+def memmap(rng, tmp_path):
+    np.save(tmp_path / "x.npy", rng.normal(size=(50, 3, 2)))
     return np.load(tmp_path / "x.npy", mmap_mode="r")
 
 
@@ -37,9 +37,9 @@ def test_a_file_is_split_without_being_copied(memmap):
 
 
 def test_a_model_takes_a_view(memmap):
-    from nvisa_tf import NVISA, ModelConfig, evaluate_bound
+    from nvisa_tf import NVISA, NVISAConfig, evaluate_bound
 
-    model = NVISA(ModelConfig(input_shape=(3, 2), n_clusters=3, encoder_units=(8,), posterior_units=8, decoder_units=(8,)))
+    model = NVISA(NVISAConfig(input_shape=(3, 2), n_clusters=3, encoder_units=(8,), posterior_units=8, decoder_units=(8,)))
     view = RowView(memmap, np.arange(40, 10, -1))
     np.testing.assert_array_equal(model.predict_proba(view, batch_size=7), model.predict_proba(np.asarray(view), batch_size=7))
     assert evaluate_bound(model, view, 5) == evaluate_bound(model, np.asarray(view), 5)

@@ -7,7 +7,7 @@ import pytest
 from nvisa_tf.export import bundle, sidecar
 from nvisa_tf.export.bundle import export_run
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.workflows import load_run
+from nvisa_tf.runs.workflows import load_run
 
 
 @pytest.fixture(name="run")

@@ -5,21 +5,27 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from nvisa_tf import NVISA, ModelConfig
-from nvisa_tf.export.convert import QUANTIZATIONS, check_self_contained, save_saved_model, to_tflite
-from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, frozen_module
+from nvisa_tf import NVISA, NVISAConfig
+from nvisa_tf.export.convert import check_self_contained, save_saved_model, to_tflite
+from nvisa_tf.export.formats import QUANTIZATIONS
+from nvisa_tf.export.signatures import frozen_module
 
-RNG = np.random.default_rng(0)
-CONFIG = ModelConfig(input_shape=(8, 8), n_clusters=4, latent_dim=3, encoder_units=(32, 16), posterior_units=16, decoder_units=(16, 32))
-IMAGES = RNG.integers(0, 17, (50, 8, 8)).astype(np.uint8)
+ENCODER_SIGNATURES, GENERATOR_SIGNATURES = ("cluster", "embed"), ("generate",)
+CONFIG = NVISAConfig(input_shape=(8, 8), n_clusters=4, latent_dim=3, encoder_units=(32, 16), posterior_units=16, decoder_units=(16, 32))
+IMAGES = np.random.default_rng(0).integers(0, 17, (50, 8, 8)).astype(np.uint8)
 
 
-def shaken(config=CONFIG):
+def shaken(rng, config=CONFIG):
     model = NVISA(config)
     for weight in model.trainable_variables:
-        weight.assign(weight + 0.2 * RNG.normal(size=weight.shape))
+        weight.assign(weight + 0.2 * rng.normal(size=weight.shape))
     model.set_preprocessing(1 / 16)
     return model
+
+
+def frozen(model, names, dtype):
+    offered = model.signatures()
+    return frozen_module({name: offered[name] for name in names}, dtype)
 
 
 def representative(dtype):
@@ -42,9 +48,9 @@ def assert_answers(ask, model, tolerance):
     [{}, {"hold_scales": True}, {"posterior": "mean_field"}, {"likelihood": "bernoulli", "binarize": True}, {"encoder_filters": (4, 8)}],
     ids=str,
 )
-def test_tflite_and_saved_model_answer_like_keras(changes, tmp_path):
-    model = shaken(dataclasses.replace(CONFIG, **changes))
-    module, functions = frozen_module(model, ENCODER_SIGNATURES, "uint8")
+def test_tflite_and_saved_model_answer_like_keras(changes, tmp_path, rng):
+    model = shaken(rng, dataclasses.replace(CONFIG, **changes))
+    module, functions = frozen(model, ENCODER_SIGNATURES, "uint8")
     save_saved_model(module, functions, tmp_path / "sm")
     loaded = tf.saved_model.load(str(tmp_path / "sm"))
     assert_answers(lambda name, **inputs: {k: v.numpy() for k, v in loaded.signatures[name](**as_tensors(inputs)).items()}, model, 1e-6)
@@ -61,22 +67,22 @@ def as_tensors(inputs):
 
 
 @pytest.mark.parametrize("filters", [(), (4, 2)], ids=str)
-def test_generate(filters):
-    model = shaken(dataclasses.replace(CONFIG, decoder_filters=filters))
-    module, functions = frozen_module(model, GENERATOR_SIGNATURES, "uint8")
+def test_generate(filters, rng):
+    model = shaken(rng, dataclasses.replace(CONFIG, decoder_filters=filters))
+    module, functions = frozen(model, GENERATOR_SIGNATURES, "uint8")
     interpreter = Interpreter(model_content=to_tflite(module, functions, "none", representative(np.uint8)))
-    cluster, noise = np.array([0, 3, 1], np.int32), RNG.normal(size=(3, 3)).astype(np.float32)
+    cluster, noise = np.array([0, 3, 1], np.int32), rng.normal(size=(3, 3)).astype(np.float32)
     found = interpreter.get_signature_runner("generate")(cluster=cluster, noise=noise)["image"]
-    _, loc, raw_scale = (a.numpy() for a in model.prior.parameters())
+    loc, raw_scale = (model.prior.parameters()[name].numpy() for name in ("loc", "raw_scale"))
     z = loc[cluster] + np.log1p(np.exp(raw_scale[cluster])) * noise
     np.testing.assert_allclose(found, model.decode_mean(tf.constant(z)), atol=1e-4)
     assert found.shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(("quantize", "filters"), [*((quantize, ()) for quantize in QUANTIZATIONS[1:]), ("int8", (4, 8))], ids=str)
-def test_quantized_files_are_smaller_and_agree(quantize, filters):
-    model = shaken(dataclasses.replace(CONFIG, encoder_filters=filters))
-    module, functions = frozen_module(model, ENCODER_SIGNATURES, "float32" if quantize == "int8-io" else "uint8")
+def test_quantized_files_are_smaller_and_agree(quantize, filters, rng):
+    model = shaken(rng, dataclasses.replace(CONFIG, encoder_filters=filters))
+    module, functions = frozen(model, ENCODER_SIGNATURES, "float32" if quantize == "int8-io" else "uint8")
     whole = len(to_tflite(module, functions, "none", representative(np.uint8)))
     dtype = np.float32 if quantize == "int8-io" else np.uint8
     content = to_tflite(module, functions, quantize, representative(dtype))

@@ -4,27 +4,29 @@ import sys
 import numpy as np
 import pytest
 
-from nvisa_tf import NVISA, ModelConfig
+from nvisa_tf import NVISA, NVISAConfig
 from nvisa_tf.export.convert import to_tflite
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.export.signatures import ENCODER_SIGNATURES, GENERATOR_SIGNATURES, frozen_module
+from nvisa_tf.export.signatures import frozen_module
 
-RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 17, (50, 8, 8)).astype(np.uint8)
+ENCODER_SIGNATURES, GENERATOR_SIGNATURES = ("cluster", "embed"), ("generate",)
+IMAGES = np.random.default_rng(0).integers(0, 17, (50, 8, 8)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def model():
-    found = NVISA(ModelConfig(input_shape=(8, 8), n_clusters=4, latent_dim=3, encoder_units=(32,), posterior_units=16, decoder_units=(16,)))
+    rng = np.random.default_rng(0)
+    found = NVISA(NVISAConfig(input_shape=(8, 8), n_clusters=4, latent_dim=3, encoder_units=(32,), posterior_units=16, decoder_units=(16,)))
     for weight in found.trainable_variables:
-        weight.assign(weight + 0.2 * RNG.normal(size=weight.shape))
+        weight.assign(weight + 0.2 * rng.normal(size=weight.shape))
     found.set_preprocessing(1 / 16)
     return found
 
 
 def written(model, path, names=ENCODER_SIGNATURES, quantize="none"):
     dtype = "float32" if quantize == "int8-io" else "uint8"
-    module, functions = frozen_module(model, names, dtype)
+    offered = model.signatures()
+    module, functions = frozen_module({name: offered[name] for name in names}, dtype)
     examples = lambda: ((name, {"image": IMAGES[i : i + 1].astype(dtype)}) for i in range(40) for name in names)  # noqa: E731
     path.write_bytes(to_tflite(module, functions, quantize, examples))
     return path

@@ -15,7 +15,7 @@ from PIL import Image
 from nvisa_tf.export import web
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.export.web import RUNTIME, export_site
-from nvisa_tf.workflows import load_run
+from nvisa_tf.runs.workflows import load_run
 
 REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
 

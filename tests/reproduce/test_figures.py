@@ -3,8 +3,8 @@ import dataclasses
 from PIL import Image
 
 from nvisa_tf import NVISA
+from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.reproduce.figures import labels_of, save_samples
-from nvisa_tf.run_directory import RunDirectory
 
 
 def test_runs_of_one_name_have_labels_of_their_own(tmp_path):

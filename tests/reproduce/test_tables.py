@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from nvisa_tf import RunConfig
-from nvisa_tf.jobs import Job, Outcome
 from nvisa_tf.reproduce.ablation import ABLATION
 from nvisa_tf.reproduce.tables import as_csv, as_markdown
+from nvisa_tf.runs.jobs import Job, Outcome
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def results():
 def test_csv(results):
     rows = list(csv.DictReader(io.StringIO(as_csv(results))))
     assert [row["status"] for row in rows] == ["done", "done", "diverged", "missing"]
-    assert (rows[0]["accuracy"], rows[0]["bound"], rows[2]["accuracy"], rows[2]["epoch"]) == ("0.7", "-10", "", "1.25")
+    assert (rows[0]["accuracy"], rows[0]["held_out_iw_bound"], rows[2]["accuracy"], rows[2]["epoch"]) == ("0.7", "-10", "", "1.25")
 
 
 def test_markdown_has_mean_sd_best_the_bounds_choice_and_what_diverged(results):

@@ -5,9 +5,9 @@ import pytest
 
 from nvisa_tf import Dataset, RunConfig, clustering_accuracy, load_run
 from nvisa_tf.data import Splits
-from nvisa_tf.run_directory import RunDirectory
-from nvisa_tf.training import Monitor
-from nvisa_tf.workflows import finish_run, resume_run, start_run
+from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.runs.workflows import finish_run, resume_run, start_run
+from nvisa_tf.training import Monitor, StopReason
 
 CONFIG = RunConfig().replace(
     {
@@ -29,9 +29,9 @@ class Watch(Monitor):
         kept = min(0.8, progress.step / (9 + progress.step))  # as (1 + steps before this one) / (10 + steps before this one)
         self.average = now if self.average is None else [kept * a + (1 - kept) * b for a, b in zip(self.average, now, strict=True)]
         if progress.step == self.stop_at:
-            self.trainer.request_stop("because")
+            self.trainer.request_stop()
 
-    def on_evaluation(self, row, model):
+    def on_evaluation(self, row, model, stage):
         self.seen[row["step"]] = [v.numpy() for v in model.trainable_variables]
 
 
@@ -49,7 +49,7 @@ def test_scores_and_files_have_the_average_and_training_goes_on_from_the_weights
     splits = Splits(data, data, "all")
     watch = Watch()
     watch.trainer = trainer = start_run(CONFIG, splits, str(tmp_path / "run"), monitors=[watch])
-    assert trainer.train() == ""
+    assert trainer.train() is StopReason.FINISHED
     weights = numpy_weights(trainer.model)
     assert_close(watch.seen[24], watch.average)
     assert max(np.abs(a - b).max() for a, b in zip(weights, watch.average, strict=True)) > 0.01
@@ -66,9 +66,9 @@ def test_scores_and_files_have_the_average_and_training_goes_on_from_the_weights
     # Stopped and resumed it is the same.
     first = Watch(stop_at=7)
     first.trainer = start_run(CONFIG, splits, str(tmp_path / "again"), monitors=[first])
-    assert first.trainer.train() == "because"
+    assert first.trainer.train() is StopReason.REQUESTED
     again = resume_run(RunDirectory.open(tmp_path / "again"), CONFIG, splits)
-    assert again.train() == ""
+    assert again.train() is StopReason.FINISHED
     assert_close(numpy_weights(again.model), weights)
     finish_run(again, CONFIG, splits)
     assert_close(numpy_weights(load_run(tmp_path / "again")[0]), watch.average)

@@ -38,7 +38,7 @@ class Recorder:
 def run(pipeline, calls, start=0, x=None):
     x = np.arange(50, dtype=np.uint8)[:, None] if x is None else x
     model = Recorder(start)
-    runner = step_runner(model, x, batch_size=12, seed=7, pipeline=pipeline, total_steps=100, xla=False)
+    runner = step_runner(model.train_step, model.step, x, batch_size=12, seed=7, pipeline=pipeline, total_steps=100, xla=False)
     for n in calls:
         runner(n)
     return model.seen.numpy()
@@ -62,7 +62,7 @@ def test_pipelines_and_xla_off_agree_on_weights(tiny_config, blobs):
     for pipeline in ("memory", "stream"):
         model = NVISA(tiny_config)
         model.compile(n_samples=3)
-        step_runner(model, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=20, xla=False)(20)
+        step_runner(model.train_step, model.step, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=20, xla=False)(20)
         weights.append([w.numpy() for w in model.weights])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -73,7 +73,7 @@ def test_xla_trains_too_also_in_chunks(tiny_config, blobs, pipeline, max_rows):
     x, _ = blobs
     model = NVISA(tiny_config)
     model.compile(n_samples=3, jit_compile=True, decoder_gradient="resampled", max_rows=max_rows)
-    runner = step_runner(model, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=200, xla=True)
+    runner = step_runner(model.train_step, model.step, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=200, xla=True)
     runner(20)
     early = float(model.trackers["bound"].result())
     model.reset_metrics()

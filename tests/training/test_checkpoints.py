@@ -3,7 +3,12 @@ import pytest
 import tensorflow as tf
 
 from nvisa_tf import NVISA
-from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints, restore_weights
+from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints, restore_part
+
+
+def objects_of(model, minutes):
+    running = {name: [variable.value for variable in metric.variables] for name, metric in model.trackers.items()}
+    return {"model": model, "optimizer": model.optimizer, "metrics": running, "minutes": minutes}
 
 
 @pytest.fixture
@@ -12,7 +17,7 @@ def trained(tiny_config, blobs, tmp_path):
     model = NVISA(tiny_config)
     model.compile(n_samples=3)
     minutes = tf.Variable(0.0)
-    checkpoints = Checkpoints(tmp_path, model, {"minutes": minutes}, keep=3)
+    checkpoints = Checkpoints(tmp_path, objects_of(model, minutes), keep=3)
     weights = {}
     for step in (1, 2, 3):
         model.train_step(blobs[0][:32])
@@ -26,7 +31,7 @@ def fresh(tiny_config, folder):
     model = NVISA(tiny_config, seed=99)
     model.compile(n_samples=3)
     minutes = tf.Variable(0.0)
-    return model, minutes, Checkpoints(folder, model, {"minutes": minutes}, keep=3)
+    return model, minutes, Checkpoints(folder, objects_of(model, minutes), keep=3)
 
 
 def assert_equal(model, expected):
@@ -82,7 +87,7 @@ def test_none_left(trained, tiny_config):
     with pytest.raises(ValueError, match="none of step-3, step-2, step-1 can be read"):
         fresh(tiny_config, folder)[2].restore()
     with pytest.raises(ValueError, match="there is none"):
-        restore_weights(folder / "nowhere", NVISA(tiny_config))
+        restore_part(folder / "nowhere", {"model": NVISA(tiny_config)})
 
 
 def test_old_ones_are_deleted_also_after_a_restore(trained, tiny_config):
@@ -97,6 +102,6 @@ def test_old_ones_are_deleted_also_after_a_restore(trained, tiny_config):
 def test_weights_only(trained, tiny_config):
     folder, weights = trained
     model = NVISA(tiny_config, seed=99)
-    assert restore_weights(folder, model) == (3, [])
+    assert restore_part(folder, {"model": model}) == (3, [])
     for a, b in zip(model.weights, weights[3], strict=False):
         np.testing.assert_array_equal(a.numpy(), b)

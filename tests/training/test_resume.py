@@ -12,7 +12,7 @@ import pytest
 
 EPOCHS = 10
 FLAGS = [
-    "--preset", "quick", "--epochs", str(EPOCHS), "--eval-epochs", "5", "--eval-samples", "5", "--eval-examples", "50",
+    "--preset", "random_small", "--epochs", str(EPOCHS), "--eval-epochs", "5", "--eval-samples", "5", "--eval-examples", "50",
     "--steps-per-call", "5", "--checkpoint-minutes", "0", "--encoder-units", "1000,500",
     "--posterior-units", "64", "--decoder-units", "64", "--n-samples", "3",
 ]  # fmt: skip

@@ -1,0 +1,36 @@
+"""The clustering methods by name. A new one is a line here, an options dataclass beside this file, and a file or folder in `models`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nvisa_tf.config.ae_gmm import AEGMMOptions
+from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.nvisa import NVISAOptions
+
+
+class Method(NamedTuple):
+    """What is known of a method without loading TensorFlow.
+
+    Attributes:
+      options: its options, a frozen dataclass.
+      model: "module:class" of its `nvisa_tf.models.base.ClusteringModel`, made from (options, seed).
+      summary: what it does, for --help.
+      vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
+    """
+
+    options: type[NetworkConfig]
+    model: str
+    summary: str
+    vectorizable: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "nvisa": Method(
+        NVISAOptions,
+        "nvisa_tf.models.nvisa.model:NVISA",
+        "Gaussian-mixture VAE trained by VIMCO with std annealing (Li et al., IJCNN 2020)",
+        vectorizable=True,
+    ),
+    "ae_gmm": Method(AEGMMOptions, "nvisa_tf.models.ae_gmm:AEGMM", "an autoencoder, then a Gaussian mixture fitted to its codes"),
+}

@@ -1,0 +1,94 @@
+"""Groups of options that several methods have: each is declared here once, and a method's options dataclass takes it as a base."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from nvisa_tf.config.options import check_fields, option
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The networks of a clustering model: an encoder to a code of `latent_dim` dimensions, and a decoder.
+
+    `input_shape` is one example's shape, without the batch axis; it comes from the data.
+
+    Raises:
+      ValueError: a value out of range, or filters that do not go with the shape.
+    """
+
+    input_shape: tuple[int, ...] = option((), "shape of one example, taken from the data", minimum=1)
+    n_clusters: int = option(10, "number of clusters K", minimum=2)
+    latent_dim: int = option(10, "dimensions of z", minimum=1)
+    encoder_units: tuple[int, ...] = option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
+    decoder_units: tuple[int, ...] = option((500, 500), "widths of the decoder", minimum=1)
+    encoder_filters: tuple[int, ...] = option(
+        (), "filters of 3x3 convolutions before encoder_units, each of which halves an image; images only", minimum=1
+    )
+    decoder_filters: tuple[int, ...] = option(
+        (), "input channels of as many transposed convolutions after decoder_units, each of which doubles an image; images only", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if isinstance(field.default, tuple):  # JSON and TOML bring lists
+                object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
+        check_fields(self)
+        for name in ("encoder_filters", "decoder_filters"):
+            self._check_filters(name, len(getattr(self, name)))
+
+    def _check_filters(self, name: str, times: int) -> None:
+        if not times or not self.input_shape:  # which comes from the data
+            return
+        shape = "x".join(map(str, self.input_shape))
+        if len(self.input_shape) not in (2, 3):
+            raise ValueError(f"{name} is for images, and these examples have the shape {shape}; leave it out.")
+        most = math.ceil(math.log2(max(self.input_shape[:2])))
+        if times > most:
+            raise ValueError(f"{name} has {times} filters, and images of {shape} can be halved {most} times; give at most so many.")
+
+    def check_run(self, data: Any, train: Any) -> None:
+        """Raise ValueError where these options do not go with the run's `DataConfig` or `TrainConfig`; a method says more."""
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether encoder or decoder have convolutions."""
+        return bool(self.encoder_filters or self.decoder_filters)
+
+    @property
+    def input_dim(self) -> int:
+        """Number of values in one example."""
+        return math.prod(self.input_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationConfig:
+    """How images are changed at random; not in the paper."""
+
+    augment: bool = option(False, "train on small random changes of the images too; not in the paper")
+    augment_rotation: float = option(10.0, "of these changes: the largest rotation, degrees", minimum=0.0)
+    augment_shift: float = option(1 / 14, "likewise: the largest shift, as a share of height and of width", minimum=0.0)
+    augment_scale: float = option(0.0, "likewise: height and width by factors from 1 / (1 + this) to 1 + this", minimum=0.0)
+    augment_shear: float = option(0.0, "likewise: the largest slant, columns a row", minimum=0.0)
+    augment_brightness: float = option(
+        0.0,
+        "likewise, though not for the autoencoder: all values, whose 0 is to be black, by a factor from 1 / (1 + this) to 1 + this",
+        minimum=0.0,
+    )
+
+    @property
+    def image_changers(self) -> tuple[str, ...]:
+        """What is chosen that changes images, in words."""
+        return ("augment",) if self.augment else ()
+
+    def check_augmentation(self) -> None:
+        """Raise ValueError where images are to be changed, and every change is 0."""
+        if self.image_changers and not any(getattr(self, name) for name in CHANGES):
+            raise ValueError(
+                f"{', '.join(CHANGES)} are all 0, so no image would be changed; set one, or leave out {' and '.join(self.image_changers)}."
+            )
+
+
+CHANGES = tuple(field.name for field in dataclasses.fields(AugmentationConfig) if field.name.startswith("augment_"))

@@ -1,0 +1,1 @@
+"""Keras layers, what their outputs mean, priors, schedules, the optimizer, augmentation, random draws."""

@@ -1,0 +1,1 @@
+"""NVISA: the model, its gradient step, its stages of training, its objectives."""

@@ -1,0 +1,156 @@
+"""What most stages of training share."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf.data import Array
+from nvisa_tf.layers.optimizer import FusedAdam
+
+
+def steps_per_epoch(n_examples: int, batch_size: int) -> int:
+    """Whole batches in an epoch, at least 1; the rest of a permutation waits for the next one. A batch has at most all examples."""
+    return max(1, n_examples // min(batch_size, n_examples))
+
+
+def derived_seed(seed: int, use: int) -> int:
+    """One of the seeds that derive from a run's, below 2**31; every use has its own."""
+    return int(np.random.SeedSequence([seed, 0x1217, use]).generate_state(1)[0] >> 1)
+
+
+class Stage:
+    """Defaults of `nvisa_tf.models.base.TrainingStage`: a stage without anything to compute beside its steps.
+
+    Args:
+      name: of the stage.
+      x: what batches are taken from, [n, ...].
+      batch_size: examples a step.
+      epochs: passes over `x`.
+      least_steps: more epochs are added until there are so many steps; 0: none are.
+      shuffle_seed: of the order of the examples.
+    """
+
+    refresh_steps = 0
+    metric_groups: Mapping[str, Sequence[str]] = {}
+    step: tf.Variable
+
+    def __init__(self, name: str, x: Array, *, batch_size: int, epochs: int, shuffle_seed: int, least_steps: int = 0) -> None:
+        per_epoch = steps_per_epoch(len(x), batch_size)
+        self.name, self.x, self.batch_size, self.shuffle_seed = name, x, min(batch_size, len(x)), shuffle_seed
+        self.total_steps = max(epochs, math.ceil(least_steps / per_epoch)) * per_epoch
+        self.report: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def refresh(self) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+    def values(self) -> dict[str, float | int]:
+        """None."""
+        return {}
+
+    def held_out(self, x: np.ndarray) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def nonfinite_steps(self) -> tuple[int, int]:
+        """None are counted."""
+        return 0, 0
+
+    def averages_in_place(self) -> contextlib.AbstractContextManager[None]:
+        """There are none."""
+        return contextlib.nullcontext()
+
+    def keep_averages(self) -> None:
+        """There are none."""
+
+
+class AdamStage(Stage):
+    """A stage that trains some weights by Adam, whose rate falls to 0 along a cosine.
+
+    A loss or gradient that is not finite changes no weight: the step is skipped and counted.
+
+    Args:
+      name, x, batch_size, epochs, shuffle_seed, least_steps: as for `Stage`.
+      weights: what is trained.
+      seed: of the draws of `train_step`, together with the step.
+      learning_rate: at the start.
+    """
+
+    metric_groups: Mapping[str, Sequence[str]] = {"loss": ("loss",), "gradient": ("learning_rate", "nonfinite_steps")}
+
+    def __init__(
+        self,
+        name: str,
+        x: Array,
+        weights: list[Any],
+        *,
+        batch_size: int,
+        epochs: int,
+        shuffle_seed: int,
+        seed: int,
+        learning_rate: float,
+        least_steps: int = 0,
+    ) -> None:
+        super().__init__(name, x, batch_size=batch_size, epochs=epochs, shuffle_seed=shuffle_seed, least_steps=least_steps)
+        self.weights, self._seed = weights, seed
+        self.optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(learning_rate, max(1, self.total_steps)))
+        self.optimizer.build(weights)
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._skipped = tf.Variable(tf.zeros([2], tf.int64), trainable=False)  # in all, in a row
+        self.loss = keras.metrics.Mean(name="loss")
+
+    def step_seed(self) -> tf.Tensor:
+        """A stateless seed, integers [2], for the present step."""
+        return tf.stack([tf.constant(self._seed, tf.int32), tf.cast(tf.convert_to_tensor(self.step), tf.int32)])
+
+    def learn(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        """One step of Adam down a loss that was recorded on the tape."""
+        gradients = tape.gradient(loss, [v.value for v in self.weights], unconnected_gradients="zero")
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in (loss, *gradients)])
+
+        def update() -> tf.Tensor:
+            self.optimizer.apply(gradients, self.weights)
+            self.loss.update_state(loss)
+            return tf.constant(0, tf.int64)
+
+        missed = tf.cond(finite, update, lambda: tf.constant(1, tf.int64))
+        self._skipped.assign(tf.stack([self._skipped[0] + missed, (self._skipped[1] + missed) * missed]))
+        self.step.assign_add(1)
+
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """The loss."""
+        return {"loss": self.loss}
+
+    def values(self) -> dict[str, float | int]:
+        """Learning rate and skipped steps."""
+        return {"learning_rate": float(self.optimizer.learning_rate), "nonfinite_steps": self.nonfinite_steps()[0]}
+
+    def progress(self) -> dict[str, float]:
+        """The loss."""
+        return {"loss": float(self.loss.result())}
+
+    def nonfinite_steps(self) -> tuple[int, int]:
+        """In all, and in a row at the end."""
+        in_all, in_a_row = self._skipped.numpy().tolist()
+        return in_all, in_a_row
+
+    def checkpointables(self) -> dict[str, Any]:
+        """Step, optimizer, running loss; a stage adds the weights."""
+        return {
+            "step": self.step,
+            "skipped": self._skipped,
+            "optimizer": self.optimizer,
+            "loss": [variable.value for variable in self.loss.variables],
+        }

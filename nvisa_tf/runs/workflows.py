@@ -1,0 +1,198 @@
+"""Whole jobs over run directories: start or resume a run, finish it, load it, score it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores, confusion_matrix
+from nvisa_tf.config.run import RunConfig
+from nvisa_tf.data import Splits, input_scaling
+from nvisa_tf.evaluation.bound import evaluate_bound
+from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
+from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
+from nvisa_tf.io.files import replacing
+from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.models.base import ClusteringModel
+from nvisa_tf.models.registry import create_model, import_models
+from nvisa_tf.training import Monitor, Trainer
+from nvisa_tf.training.checkpoints import restore_part
+
+LOW_CONFIDENCE = 0.8  # the probability of its cluster under which an example counts as uncertain
+
+
+def build_model(config: RunConfig, splits: Splits, start: bool = True) -> ClusteringModel:
+    """A fresh model for the data, its preprocessing set.
+
+    Args:
+      config: of the run.
+      splits: its data.
+      start: with the weights and the input scaling of the run `init_from`, if one is named; False: where a checkpoint brings all of it.
+
+    Raises:
+      ValueError: data that do not suit the method or its options, or an `init_from` that is no run or one of another model.
+    """
+    train = splits.train
+    options = dataclasses.replace(config.model, input_shape=train.shape)
+    model = create_model(config.method, options, config.train.seed)
+    model.set_preprocessing(*input_scaling(train, config.data.scaling))
+    source = config.train.init_from
+    if start and source:
+        model.take_weights(load_run(source)[0], source)
+    if start or not source:  # else a checkpoint has the scaling that counts
+        model.check_data(train, options)
+    return model
+
+
+def start_run(config: RunConfig, splits: Splits, out: str | None = None, command: str = "", monitors: Sequence[Monitor] = ()) -> Trainer:
+    """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
+    train, test = splits.train, splits.test
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
+    config = config.with_absolute_paths()  # so that the run can be resumed from another folder
+    model = build_model(config, splits)
+    about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
+    trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
+    _write_to(trainer, RunDirectory.create(out, config, about, command))
+    return trainer
+
+
+def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: Sequence[Monitor] = ()) -> Trainer:
+    """A trainer that stands where the run's newest readable checkpoint was; the run is one of `config`'s epochs from then on.
+
+    Raises:
+      ValueError: the training data are not those that the run began with, it has no readable checkpoint, or it cannot be lengthened.
+    """
+    run.check_data(splits.train.fingerprint())
+    run.upgrade()
+    # Checkpoints hold all weights, and the run that this one started from may be gone.
+    model = build_model(config, splits, start=not run.has_checkpoints())
+    trainer = Trainer(model, config, splits.train, splits.test, None, monitors)
+    _write_to(trainer, run)
+    trainer.resume()
+    if config.train.epochs != run.config().train.epochs:
+        if trainer.initialized and not trainer.total_steps:
+            raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
+        run.lengthen(config.train.epochs)
+    if trainer.step < trainer.total_steps or not trainer.initialized:
+        # They would answer for the run as it was; until the new ones, the checkpoints answer.
+        run.model_file.unlink(missing_ok=True)
+        run.report_file.unlink(missing_ok=True)
+    return trainer
+
+
+def _write_to(trainer: Trainer, run: RunDirectory) -> None:
+    trainer.run = run
+    trainer.monitors.append(TensorBoardMonitor(run.tensorboard, trainer.config, np.asarray(trainer.test.x[:10])))
+
+
+def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: int, n_examples: int | None = None) -> dict[str, Any]:
+    """Scores of a model on the test data, plain values.
+
+    Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound"; "mean_max_probability", the
+    mean over examples of the largest q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold",
+    "cluster_sizes", and what the model says of itself, as the "eps" at which alone bounds compare.
+
+    Args:
+      n_samples: of the importance-weighted bound.
+      n_examples: for the bound, the first so many, None: all; clusters are always of all.
+    """
+    test = splits.test
+    probabilities = model.predict_proba(test.x)
+    clusters, largest = probabilities.argmax(1), probabilities.max(1)
+    report: dict[str, Any] = {
+        "method": config.method,
+        "description": splits.description,
+        "examples": len(test),
+        **model.report_metrics(),
+        "mean_max_probability": float(largest.mean()),
+        "low_confidence_fraction": float(np.mean(largest < LOW_CONFIDENCE)),
+        "low_confidence_threshold": LOW_CONFIDENCE,
+    }
+    if test.y is not None:
+        report.update(clustering_scores(test.y, clusters)._asdict())
+        report["confusion"] = confusion_matrix(test.y, clusters).tolist()
+    if "density" in model.capabilities:
+        some = test.x if n_examples is None else test.x[:n_examples]
+        report["held_out_iw_bound"] = evaluate_bound(model, some, n_samples, config.train.seed)
+        report["held_out_iw_bound_samples"] = n_samples
+    report["cluster_sizes"] = cluster_sizes(clusters, model.config.n_clusters).tolist()
+    return report
+
+
+def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str, Any]:
+    """Write the model, the report and the pictures of a run whose training ended; gives the report."""
+    model, run = trainer.model, trainer.run
+    if run is None:
+        raise ValueError("The trainer has no run directory to finish.")
+    run.plots.mkdir(exist_ok=True)  # what copies a run may leave an empty folder out
+    with trainer.averages_in_place():
+        with replacing(run.model_file) as temporary:
+            model.save(temporary)
+        report = score(model, splits, config, bound_samples(config))
+        report["epoch"], report["minutes"] = trainer.epoch, trainer.minutes
+        if run.init():
+            report["initialization"] = run.init()
+        run.write_report(report)
+        if "generate" in model.capabilities:
+            save_png(run.plots / "samples.png", sample_grid(model))
+        if "reconstruct" in model.capabilities:
+            save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
+    if run.metrics():
+        save_curves(run.plots / "curves.png", run.metrics())
+    if "confusion" in report:
+        save_confusion(run.plots / "confusion.png", np.array(report["confusion"]))
+    return report
+
+
+def bound_samples(config: RunConfig) -> int:
+    """Samples an example for a run's bound."""
+    return int(config.options().get("eval_samples", 50))
+
+
+def note_divergence(trainer: Trainer) -> None:
+    """Write a report that says at which epoch training diverged, in place of scores."""
+    if trainer.run is not None:
+        trainer.run.write_report({"step": trainer.step, "diverged_at_epoch": trainer.epoch, "minutes": trainer.minutes})
+
+
+def load_run(path: str | os.PathLike[str]) -> tuple[ClusteringModel, RunConfig, RunDirectory]:
+    """The model of a run: its model.keras, or, before that is written, its newest checkpoint.
+
+    Raises:
+      ValueError: no run directory, or nothing in it that can be loaded.
+    """
+    run = RunDirectory.open(path)
+    config = run.config()
+    if run.model_file.is_file():
+        return load_model_file(run.model_file, "; remove it to use the newest checkpoint"), config, run
+    model = create_model(config.method, config.model, config.train.seed)
+    objects, finish = model.answering_state(config.model)
+    step, damaged = restore_part(run.checkpoints, objects)
+    finish()
+    if damaged:
+        logging.warning("Checkpoint %s cannot be read; using step %d, the one before.", ", ".join(damaged), step)
+    return model, config, run
+
+
+def load_model_file(path: str | os.PathLike[str], what_then: str = "") -> ClusteringModel:
+    """The model in a .keras file.
+
+    Raises:
+      ValueError: it cannot be loaded, or is no model of this package; `what_then` is the end of the sentence.
+    """
+    import_models()
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} cannot be loaded ({first}){what_then}.") from error
+    if not isinstance(model, ClusteringModel):
+        raise ValueError(f"{path} is not an nvisa-tf model.")
+    return model

@@ -1,0 +1,42 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from nvisa_tf import clustering_accuracy, clustering_scores, confusion_matrix
+
+
+def best_by_enumeration(labels, clusters):
+    """Try every one-to-one map of the smaller set into the larger."""
+    classes, found = np.unique(labels), np.unique(clusters)
+    best = 0
+    if len(classes) >= len(found):
+        for images in itertools.permutations(classes, len(found)):
+            best = max(best, sum(np.sum((clusters == k) & (labels == c)) for k, c in zip(found, images, strict=True)))
+    else:
+        for images in itertools.permutations(found, len(classes)):
+            best = max(best, sum(np.sum((clusters == k) & (labels == c)) for k, c in zip(images, classes, strict=True)))
+    return best / len(labels)
+
+
+@pytest.mark.parametrize(("n_classes", "n_clusters"), [(4, 4), (5, 3), (3, 5), (1, 4), (4, 1)])
+def test_accuracy_against_every_mapping(n_classes, n_clusters, rng):
+    for _ in range(5):
+        labels, clusters = rng.integers(0, n_classes, 60), rng.integers(0, n_clusters, 60)
+        assert clustering_accuracy(labels, clusters) == pytest.approx(best_by_enumeration(labels, clusters))
+
+
+def test_permuted_and_sparse_names_are_perfect(rng):
+    labels = rng.integers(0, 5, 100)
+    clusters = np.array([100, 7, 42, 3, 9])[labels]
+    assert clustering_scores(labels, clusters) == (1.0, pytest.approx(1.0), pytest.approx(1.0))
+
+
+def test_confusion_matrix_counts():
+    assert confusion_matrix([0, 0, 1, 1, 1], [2, 2, 2, 0, 0]).tolist() == [[0, 2], [2, 1]]
+
+
+@pytest.mark.parametrize(("labels", "clusters"), [([0, 1], [0]), ([], []), ([[0, 1]], [[0, 1]])])
+def test_bad_shapes(labels, clusters):
+    with pytest.raises(ValueError, match="two vectors of one length"):
+        clustering_accuracy(labels, clusters)

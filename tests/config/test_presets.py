@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from nvisa_tf.config import RunConfig
+from nvisa_tf.config.presets import EXPECTED, PRESETS, automatic, better, expected, method_of, preset
+from nvisa_tf.data import Dataset
+from nvisa_tf.models.nvisa.training import compile_for_training
+from nvisa_tf.models.registry import create_model
+from nvisa_tf.training import Trainer
+
+
+@pytest.mark.parametrize(("name", "dataset"), EXPECTED)
+def test_what_to_expect_is_said_of_the_preset_as_it_is_alone(name, dataset):
+    config = RunConfig().replace({**preset(name), "dataset": dataset, "seed": 7, "eval_epochs": 3.0, "data_dir": "x"})
+    assert expected(name, config) == EXPECTED[name, dataset]
+    assert expected(name, config.replace({"n_samples": 7})) == ""
+    assert expected(name, config.replace({"n_clusters": 11})) == ""
+    assert expected(name, config.replace({"dataset": "mine.npz"})) == ""
+
+
+def test_a_better_preset_is_named_where_one_is_known():
+    assert better("random_fast", "mnist").startswith("umap_augmented, accuracy 98")
+    assert better("random_fast", "fashion_mnist").startswith("contrastive_balanced, accuracy 7")
+    assert better("random_small", "digits").startswith("tsne_augmented_small, accuracy 90")
+    assert better("umap_augmented", "mnist") == better("tsne_augmented_small", "digits") == better("random_fast", "mine.npz") == ""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_model_can_be_compiled_as_each_says(name):
+    config = RunConfig().replace({**preset(name), "input_shape": (8, 8)})
+    assert config.method == method_of(name)
+    model = create_model(config.method, config.model, 0)
+    if config.method == "nvisa":
+        compile_for_training(model, config.model, config.train, per_epoch=11)
+        assert bool(model.optimizer.use_ema) == (name in ("umap_augmented", "tsne_augmented", "contrastive_balanced"))
+    else:
+        Trainer(model, config, Dataset("images", np.zeros((20, 8, 8), np.float32)))
+
+
+def test_random_slow_is_random_fast_three_times_slower():
+    different = {option for option, value in PRESETS["random_slow"].items() if PRESETS["random_fast"][option] != value}
+    assert different == {"epochs", "eps_halving_epochs"}
+    for option in different:
+        assert PRESETS["random_slow"][option] == 3 * PRESETS["random_fast"][option]
+
+
+def test_the_automatic_preset_goes_by_kind_and_number():
+    of = {"nvisa": ("tsne_augmented_small", "tsne_augmented", "tabular", "tabular"), "ae_gmm": ("ae_gmm_small", "ae_gmm") * 2}
+    for method, names in of.items():
+        sizes = (9_999, True), (10_000, True), (50, False), (10**6, False)
+        assert tuple(automatic(method, *size) for size in sizes) == names
+        assert {method_of(name) for name in names} == {method}
+
+
+def test_random_gpu_has_the_papers_samples_and_annealing():
+    paper, gpu = (RunConfig().replace(preset(name)).options() for name in ("paper", "random_gpu"))
+    for option in ("epochs", "n_samples", "eps_start", "eps_halving_epochs", "eps_floor"):
+        assert gpu[option] == paper[option], option
+    assert gpu["xla"]
+
+
+def test_an_unknown_preset_names_the_near_one():
+    with pytest.raises(ValueError, match="did you mean random_slow"):
+        preset("random_slwo")
