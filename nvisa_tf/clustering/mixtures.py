@@ -132,6 +132,7 @@ def _umap(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _moments(codes: np.ndarray, responsibilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights [K], means and variances [K, D] of codes [n, D] by responsibilities [n, K]."""
+    responsibilities = np.asarray(responsibilities, np.float64)  # a t-SNE map's are single, in which the difference below is lost
     counts = responsibilities.sum(0)[:, None] + 1e-9
     means = responsibilities.T @ codes / counts
     variances = responsibilities.T @ codes**2 / counts - means**2
