@@ -156,14 +156,17 @@ def test_saved_and_loaded_it_answers_the_same(model, run, splits, tmp_path):
 
 def test_killed_in_any_stage_and_resumed_it_ends_the_same(config, splits, model, tmp_path):
     names = [stage.name for stage in Trainer(build_model(config, splits), config, splits.train).stages if stage.total_steps]
-    for name in names:
-        trainer = start_run(config, splits, str(tmp_path / name), monitors=[CrashAt(name, 1)])
-        with pytest.raises(Crash):
-            trainer.train()
-        resumed = resume_run(trainer.run, trainer.config, splits)
-        assert resumed.stage.name == name
-        assert resumed.train() is StopReason.FINISHED
-        assert_equal(weights_of(resumed.model), weights_of(model))
+    trainer = start_run(config, splits, str(tmp_path / "run"), monitors=[CrashAt(names[0], 1)])
+    with pytest.raises(Crash):
+        trainer.train()
+    for name, next_name in zip(names, [*names[1:], ""], strict=True):
+        trainer = resume_run(trainer.run, trainer.config, splits, [CrashAt(next_name, 1)])
+        assert trainer.stage.name == name
+        if next_name:
+            with pytest.raises(Crash):
+                trainer.train()
+    assert trainer.train() is StopReason.FINISHED
+    assert_equal(weights_of(trainer.model), weights_of(model))
 
 
 def test_labels_change_nothing(config, splits, model):
