@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nvisa_tf.config.presets import automatic
+from nvisa_tf.config.methods import METHODS
 from nvisa_tf.io.files import write_text
 from nvisa_tf.runs.jobs import Job
 
@@ -57,5 +57,4 @@ def train_command(job: Job) -> list[str]:
         return train + words + (["--data-dir", str(Path(job.config.data.data_dir).resolve())] if job.config.data.data_dir else [])
     file = job.folder.with_name(job.folder.name + ".toml")
     write_text(file, job.config.to_toml())  # every option, so that a preset changes none
-    preset = "paper" if job.config.method == "nvisa" else automatic(job.config.method, 1, True)
-    return [*train, "--config", str(file), "--preset", preset, "--out", str(job.folder)]
+    return [*train, "--config", str(file), "--preset", METHODS[job.config.method].large_preset, "--out", str(job.folder)]

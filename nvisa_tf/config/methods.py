@@ -16,12 +16,17 @@ class Method(NamedTuple):
       options: its options, a frozen dataclass.
       model: "module:class" of its `nvisa_tf.models.base.ClusteringModel`, made from (options, seed).
       summary: what it does, for --help.
+      small_preset, large_preset: presets for fewer than `presets.SMALL` examples and for more, where none is named.
+      vector_preset: the preset for vectors, however many; "": those two.
       vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
     """
 
     options: type[NetworkConfig]
     model: str
     summary: str
+    small_preset: str
+    large_preset: str
+    vector_preset: str = ""
     vectorizable: bool = False
 
 
@@ -30,7 +35,16 @@ METHODS: dict[str, Method] = {
         NVISAOptions,
         "nvisa_tf.models.nvisa.model:NVISA",
         "Gaussian-mixture VAE trained by VIMCO with std annealing (Li et al., IJCNN 2020)",
+        small_preset="tsne_augmented_small",
+        large_preset="tsne_augmented",
+        vector_preset="tabular",
         vectorizable=True,
     ),
-    "ae_gmm": Method(AEGMMOptions, "nvisa_tf.models.ae_gmm:AEGMM", "an autoencoder, then a Gaussian mixture fitted to its codes"),
+    "ae_gmm": Method(
+        AEGMMOptions,
+        "nvisa_tf.models.ae_gmm:AEGMM",
+        "an autoencoder, then a Gaussian mixture fitted to its codes",
+        small_preset="ae_gmm_small",
+        large_preset="ae_gmm",
+    ),
 }

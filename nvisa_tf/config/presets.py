@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.objectives import OBJECTIVES
 from nvisa_tf.config.options import near
 from nvisa_tf.config.run import RunConfig
@@ -127,11 +128,10 @@ def method_of(name: str) -> str:
 
 def automatic(method: str, n_examples: int, are_images: bool) -> str:
     """A method's preset for so many training examples, images or vectors, where none is named."""
-    if method == "ae_gmm":
-        return "ae_gmm_small" if n_examples < SMALL else "ae_gmm"
-    if not are_images:
-        return "tabular"
-    return "tsne_augmented_small" if n_examples < SMALL else "tsne_augmented"
+    known = METHODS[method]
+    if known.vector_preset and not are_images:
+        return known.vector_preset
+    return known.small_preset if n_examples < SMALL else known.large_preset
 
 
 def preset(name: str, objective: str = "vimco") -> dict[str, Any]:

@@ -137,7 +137,6 @@ class MixtureStage(Stage):
     def __init__(self, model: AEGMM, data: TrainingData, options: AEGMMOptions, seed: int) -> None:
         super().__init__("mixture", data.train.x, batch_size=len(data.train), epochs=0, shuffle_seed=seed)
         self._model, self._data, self._options, self._run_seed = model, data, options, seed
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def begin(self) -> None:
         """Bring the codes to a standard deviation of 1, and fit the mixture to them.
@@ -162,18 +161,6 @@ class MixtureStage(Stage):
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
 
-    def train_step(self, batch: tf.Tensor) -> None:
-        """There is none."""
-        raise NotImplementedError
-
-    def metrics(self) -> dict[str, keras.metrics.Metric]:
-        """None."""
-        return {}
-
-    def progress(self) -> dict[str, float]:
-        """Nothing."""
-        return {}
-
     def checkpointables(self) -> dict[str, Any]:
-        """The model."""
-        return {"model": self._model, "step": self.step}
+        """The model, beside the step."""
+        return {**super().checkpointables(), "model": self._model}

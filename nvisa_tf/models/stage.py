@@ -26,7 +26,7 @@ def derived_seed(seed: int, use: int) -> int:
 
 
 class Stage:
-    """Defaults of `nvisa_tf.models.base.TrainingStage`: a stage without anything to compute beside its steps.
+    """Defaults of `nvisa_tf.models.base.TrainingStage`: a stage that counts its steps and measures nothing.
 
     Args:
       name: of the stage.
@@ -39,16 +39,20 @@ class Stage:
 
     refresh_steps = 0
     metric_groups: Mapping[str, Sequence[str]] = {}
-    step: tf.Variable
 
     def __init__(self, name: str, x: Array, *, batch_size: int, epochs: int, shuffle_seed: int, least_steps: int = 0) -> None:
         per_epoch = steps_per_epoch(len(x), batch_size)
         self.name, self.x, self.batch_size, self.shuffle_seed = name, x, min(batch_size, len(x)), shuffle_seed
         self.total_steps = max(epochs, math.ceil(least_steps / per_epoch)) * per_epoch
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.report: dict[str, Any] = {}
 
     def begin(self) -> None:
         """Nothing."""
+
+    def train_step(self, batch: tf.Tensor) -> Any:
+        """A stage with steps gives its own."""
+        raise NotImplementedError
 
     def refresh(self) -> None:
         """Nothing."""
@@ -56,9 +60,21 @@ class Stage:
     def finish(self) -> None:
         """Nothing."""
 
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """None."""
+        return {}
+
     def values(self) -> dict[str, float | int]:
         """None."""
         return {}
+
+    def progress(self) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def checkpointables(self) -> dict[str, Any]:
+        """The step; a stage adds what else it changes."""
+        return {"step": self.step}
 
     def held_out(self, x: np.ndarray) -> dict[str, float]:
         """None."""
@@ -107,7 +123,6 @@ class AdamStage(Stage):
         self.weights, self._seed = weights, seed
         self.optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(learning_rate, max(1, self.total_steps)))
         self.optimizer.build(weights)
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._skipped = tf.Variable(tf.zeros([2], tf.int64), trainable=False)  # in all, in a row
         self.loss = keras.metrics.Mean(name="loss")
 
@@ -149,7 +164,7 @@ class AdamStage(Stage):
     def checkpointables(self) -> dict[str, Any]:
         """Step, optimizer, running loss; a stage adds the weights."""
         return {
-            "step": self.step,
+            **super().checkpointables(),
             "skipped": self._skipped,
             "optimizer": self.optimizer,
             "loss": [variable.value for variable in self.loss.variables],

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nvisa_tf.config import RunConfig
+from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.presets import EXPECTED, PRESETS, automatic, better, expected, method_of, preset
 from nvisa_tf.data import Dataset
 from nvisa_tf.models.nvisa.training import compile_for_training
@@ -49,7 +50,12 @@ def test_the_automatic_preset_goes_by_kind_and_number():
     for method, names in of.items():
         sizes = (9_999, True), (10_000, True), (50, False), (10**6, False)
         assert tuple(automatic(method, *size) for size in sizes) == names
-        assert {method_of(name) for name in names} == {method}
+
+
+def test_every_method_has_presets_of_its_own_where_none_is_named():
+    for method in METHODS:
+        for size in ((9_999, True), (10_000, True), (50, False), (10**6, False)):
+            assert method_of(automatic(method, *size)) == method
 
 
 def test_random_gpu_has_the_papers_samples_and_annealing():

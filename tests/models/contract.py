@@ -214,6 +214,13 @@ def test_a_run_begins_with_another_ones_weights(config, run, splits):
         build_model(config.replace({**options, "latent_dim": 1}), splits)
 
 
+def test_augmentation_is_not_ignored(case, config, splits, model):
+    if case[1] != "images" or "augment" not in section_of(config.method):
+        pytest.skip("nothing to change, or no option to change it")
+    pairs = zip(trained(config.replace({"augment": True}), splits), weights_of(model), strict=True)
+    assert any(not np.array_equal(a, b) for a, b in pairs)
+
+
 def test_the_report_scores_it(model, config, splits):
     report = score(model, splits, config, 3)
     assert {"accuracy", "nmi", "ari", "mean_max_probability", "low_confidence_fraction", "cluster_sizes", "method"} <= set(report)
