@@ -54,6 +54,8 @@ class ConsoleMonitor(Monitor):
         """Say how a stage before the last goes."""
         epochs = stage.total_steps / row["step"] * row["epoch"]
         text = f"{stage.name}: epoch {row['epoch']:g} of {epochs:g}" + self._shown(stage)
+        if row.get("nonfinite_steps"):
+            text += f", {row['nonfinite_steps']} steps skipped"
         self._say(text)
 
     def on_evaluation(self, row: dict[str, Any], model: Any, stage: Any) -> None:

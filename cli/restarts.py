@@ -14,6 +14,7 @@ from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals, train_command
+from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.io.files import write_text
@@ -21,13 +22,15 @@ from nvisa_tf.io.run_directory import RESTARTS, free_name
 from nvisa_tf.runs.jobs import Job, outcome, run_all
 
 
-def check_flags(flags: argparse.Namespace) -> None:
+def check_flags(flags: argparse.Namespace, config: RunConfig) -> None:
     """Raise ValueError for flags that make no sense together, before anything is loaded."""
     for name in ("jobs", "batched", "choose_by"):
         if flags.restarts is None and getattr(flags, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')} goes with --restarts; give that too, or leave it out.")
     if flags.jobs is not None and flags.jobs < 1:
         raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
+    if str(flags.choose_by).endswith("bound") and not METHODS[config.method].has_density:
+        raise ValueError(f"The method {config.method} has no density, so no {flags.choose_by}; choose by another criterion.")
     if flags.batched and flags.jobs is not None:
         raise ValueError("--batched trains all restarts in one program, --jobs in so many; choose one of them.")
 

@@ -66,7 +66,7 @@ def run(flags: argparse.Namespace) -> int:
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
     chosen_preset = automatic(flags.method, SMALL, True) if flags.preset == "auto" else flags.preset  # until the data are known
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, flags.method, chosen_preset)
-    restarts.check_flags(flags)
+    restarts.check_flags(flags, config)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
     source = DATASETS.get(config.data.dataset)
     splits = None if source and source.needs_tensorflow else load_splits(config.data)

@@ -68,6 +68,8 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         model = build_model(config, Splits(data, data, "all of X"))
         trainer = Trainer(model, config, data)
         trainer.train()
+        if not trainer.initialized:
+            raise ValueError(f"max_minutes ended training in its stage {trainer.stage.name}, before there is a model; allow more.")
         trainer.keep_averages()
         self.model_: ClusteringModel = model
         self.labels_ = model.predict_clusters(data.x)

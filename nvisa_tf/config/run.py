@@ -142,8 +142,8 @@ class RunConfig:
 
 
 def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}{near(method, METHODS)}.")
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"method is {method!r}{near(str(method), METHODS)}.")
 
 
 def _replaced(method: str, parts: dict[str, Any], options: Mapping[str, Any]) -> RunConfig:

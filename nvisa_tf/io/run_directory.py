@@ -238,10 +238,17 @@ class RunDirectory:
 
 
 def _append(file: Path, row: dict[str, Any]) -> None:
-    new = not file.exists()
+    """Add a row to a .csv file, with the header first in a new one; new columns are added to the rows before."""
+    header = list(row)
+    if file.exists():
+        with open(file, newline="") as stream:
+            header = next(csv.reader(stream), header)
+        if not set(row) <= set(header):
+            write_text(file, _csv([*_rows(file), row]))
+            return
     with open(file, "a", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row))
-        if new:
+        writer = csv.DictWriter(stream, fieldnames=header)
+        if not stream.tell():
             writer.writeheader()
         writer.writerow(row)
 
@@ -260,9 +267,9 @@ def _replace_rows(file: Path, rows: list[dict[str, str]]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _csv(rows: list[dict[str, str]]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.data import Array
+from nvisa_tf.layers.metrics import RunningMean
 from nvisa_tf.layers.optimizer import FusedAdam
 
 
@@ -124,7 +125,7 @@ class AdamStage(Stage):
         self.optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(learning_rate, max(1, self.total_steps)))
         self.optimizer.build(weights)
         self._skipped = tf.Variable(tf.zeros([2], tf.int64), trainable=False)  # in all, in a row
-        self.loss = keras.metrics.Mean(name="loss")
+        self.loss = RunningMean(name="loss")
 
     def step_seed(self) -> tf.Tensor:
         """A stateless seed, integers [2], for the present step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nvisa_tf.config.options import near
-from nvisa_tf.config.presets import preset
+from nvisa_tf.config.presets import method_of, preset
 from nvisa_tf.config.run import RunConfig
 
 
@@ -76,6 +76,8 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
     """
     if epochs is not None and epochs < 1:
         raise ValueError(f"epochs is {epochs}; the rows of a table need 1 or more.")
+    if method_of(chosen_preset) != "nvisa" and "method" not in row.options and row in ABLATION.values():
+        raise ValueError(f"The ablation is of the method nvisa, and the preset {chosen_preset} is not; choose another.")
     options = preset(chosen_preset, row.options.get("objective", "vimco"))
     if epochs is not None:
         factor = epochs / options["epochs"]

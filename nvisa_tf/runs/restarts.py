@@ -164,7 +164,12 @@ def choose(restarts: Sequence[Restart], criterion: str) -> Restart:
     """The restart with the largest criterion, of equals (as the mean NMI of two with each other) the one with the best bound.
 
     One that is not a number is never chosen over one that is.
+
+    Raises:
+      ValueError: no restart has the criterion.
     """
+    if all(math.isnan(restart.criteria[criterion]) for restart in restarts):
+        raise ValueError(f"No restart has a {criterion}, so none can be chosen by it; choose by another criterion.")
 
     def value(restart: Restart) -> tuple[float, float]:
         first, second = (-math.inf if math.isnan(n) else n for n in (restart.criteria[criterion], restart.criteria["held_out_iw_bound"]))

@@ -23,7 +23,7 @@ from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.models.registry import create_model, import_models
 from nvisa_tf.training import Monitor, Trainer
-from nvisa_tf.training.checkpoints import restore_part
+from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_part
 
 LOW_CONFIDENCE = 0.8  # the probability of its cluster under which an example counts as uncertain
 
@@ -77,6 +77,8 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
     _write_to(trainer, run)
     trainer.resume()
     if config.train.epochs != run.config().train.epochs:
+        if trainer.step > trainer.total_steps:
+            raise ValueError(f"{run.path} has trained {trainer.epoch:g} epochs, and epochs is {config.train.epochs}; give at least as many.")
         if trainer.initialized and not trainer.total_steps:
             raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
         run.lengthen(config.train.epochs)
@@ -173,6 +175,8 @@ def load_run(path: str | os.PathLike[str]) -> tuple[ClusteringModel, RunConfig, 
     if run.model_file.is_file():
         return load_model_file(run.model_file, "; remove it to use the newest checkpoint"), config, run
     model = create_model(config.method, config.model, config.train.seed)
+    if run.has_checkpoints() and not numbered_checkpoints(run.checkpoints):
+        raise ValueError(f"{run.path} was stopped before its last stage, so it has no model yet; go on with it by --resume.")
     objects, finish = model.answering_state(config.model)
     step, damaged = restore_part(run.checkpoints, objects)
     finish()

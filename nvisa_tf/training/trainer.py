@@ -153,7 +153,8 @@ class Trainer:
         with self.run.locked():
             last = len(self.stages) - 1
             reached = [i for i in range(last + 1) if numbered_checkpoints(self._folder(i))]
-            if not reached and not self.run.metrics_file.exists():
+            has_begun = any(file.exists() for file in (self.run.metrics_file, self.run.stages_file, self.run.model_file))
+            if not reached and not has_begun:
                 self._tell("The run was stopped before its first checkpoint; it starts from the first step.")
                 return self.step
             self._index = max(reached, default=last)
@@ -263,6 +264,7 @@ class Trainer:
         if step == stage.total_steps:
             self._finished = is_last
             if has_worked:  # else it was resumed at its end, and has finished
+                self._check_any_step_counted(stage)
                 stage.finish()
                 clock()
                 self._write_report(stage)
@@ -293,6 +295,14 @@ class Trainer:
         for name in ("accuracy", "distilled_accuracy"):
             if name in stage.report:
                 self._tell_of_initialization(f"{stage.report['method']}: {name.replace('_', ' ')} {100 * stage.report[name]:.2f}%")
+
+    def _check_any_step_counted(self, stage: TrainingStage) -> None:
+        """Raise TrainingDiverged where a stage before the last learned nothing; a short one ends before `max_nonfinite_steps`."""
+        if stage is not self.stages[-1] and 0 < stage.total_steps == stage.nonfinite_steps()[0]:
+            raise TrainingDiverged(
+                f"Every step of stage {stage.name} had a loss or gradient that is not finite, so nothing was learned; "
+                "try another scaling, or a smaller learning_rate."
+            )
 
     def _check_divergence(self, stage: TrainingStage) -> None:
         in_a_row = stage.nonfinite_steps()[1]

@@ -148,3 +148,19 @@ def test_a_run_stopped_in_its_initialization_goes_on_there(cli, images, tmp_path
     found, expected = (load_run(tmp_path / name)[0] for name in ("run", "unbroken"))
     np.testing.assert_array_equal(found.predict_proba(x), expected.predict_proba(x))
     np.testing.assert_array_equal(found.embed(x), expected.embed(x))
+
+
+def test_a_bound_cannot_choose_among_restarts_of_a_method_without_one(cli, tmp_path):
+    code, _, err = cli("train", "--method", "ae_gmm", "--restarts", 2, "--choose-by", "early_iw_bound", "--out", tmp_path / "out")
+    assert code == 2
+    assert "ae_gmm has no density, so no early_iw_bound" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["3", '["ae_gmm"]'])
+def test_a_method_that_is_no_text_is_one_sentence(cli, tmp_path, method):
+    (tmp_path / "run.toml").write_text(f"method = {method}\n")
+    code, _, err = cli("train", "--config", tmp_path / "run.toml", "--out", tmp_path / "out")
+    assert code == 2
+    assert "method is" in err
+    assert len(err.strip().splitlines()) == 1

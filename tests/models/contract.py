@@ -108,6 +108,7 @@ def trained(config, splits):
 def test_it_is_what_it_says(model, config, splits):
     assert isinstance(model, ClusteringModel)
     assert model.capabilities <= {"embed", "reconstruct", "generate", "density"}
+    assert ("density" in model.capabilities) == METHODS[config.method].has_density
     for stage in Trainer(build_model(config, splits), config, splits.train).stages:
         assert isinstance(stage, TrainingStage)
         assert stage.checkpointables()
