@@ -16,10 +16,10 @@ from scipy.stats import spearmanr
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Array, Splits
 from nvisa_tf.evaluation.criteria import cluster_size_entropy, mean_pairwise_nmi, silhouette
-from nvisa_tf.runs.jobs import Job, outcome, said_of, unfinished
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.training import Monitor, Result, StopReason, Trainer, TrainingDiverged, train_in_lockstep
+from nvisa_tf.runs.jobs import Job, outcome, said_of, unfinished
 from nvisa_tf.runs.workflows import finish_run, load_run, note_divergence, resume_run, start_run
+from nvisa_tf.training import Monitor, Result, StopReason, Trainer, TrainingDiverged, train_in_lockstep
 
 EARLY_EPS = 0.5  # of the early bound
 
@@ -102,7 +102,8 @@ def run_in_lockstep(
             tell(f"{after}. {result}" if isinstance(result, Exception) else after)
             return
         failed += 1
-        why = result if isinstance(result, Exception) else f"stopped at epoch {trainer.epoch:.1f} of stage {trainer.stage.name}; {result.value}"
+        where = f"stopped at epoch {trainer.epoch:.1f} of stage {trainer.stage.name}"
+        why = result if isinstance(result, Exception) else f"{where}; {result.value}"
         tell(f"{job.folder.name}: {why}")
 
     train_in_lockstep(list(jobs_of_trainers), ended)
@@ -154,7 +155,7 @@ def _early_bound(run: RunDirectory, config: RunConfig) -> float:
 
 
 def default_criterion(restarts: Sequence[Restart]) -> str:
-    """What the choice goes by where nothing is said: of two, which agree with each other alike, the bound, or without one the silhouette."""
+    """What the choice goes by if nothing is said: of two, which agree with each other alike, the bound, or the silhouette without one."""
     if len(restarts) > 2:
         return next(iter(CRITERIA))
     return "silhouette" if math.isnan(restarts[0].criteria["held_out_iw_bound"]) else "held_out_iw_bound"

@@ -78,7 +78,8 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
     trainer.resume()
     if config.train.epochs != run.config().train.epochs:
         if trainer.step > trainer.total_steps:
-            raise ValueError(f"{run.path} has trained {trainer.epoch:g} epochs, and epochs is {config.train.epochs}; give at least as many.")
+            done = f"{run.path} has trained {trainer.epoch:g} epochs"
+            raise ValueError(f"{done}, and epochs is {config.train.epochs}; give at least as many.")
         if trainer.initialized and not trainer.total_steps:
             raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
         run.lengthen(config.train.epochs)
