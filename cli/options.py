@@ -98,16 +98,9 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
         other = RunDirectory.open(source).config()
         if other.method != method:
             raise ValueError(f"{source} is a run of the method {other.method}, and this one is of {method}; they must be the same.")
-        options.update(_of_model(other), **({"init": "random"} if method == "nvisa" else {}))
+        # A run that begins with these weights must have networks like them.
+        options.update(vars(other.model.architecture), **({"init": "random"} if method == "nvisa" else {}))
     return RunConfig().replace({"method": method, **options, **chosen})
-
-
-def _of_model(config: RunConfig) -> dict[str, Any]:
-    """The options of a run's networks, which a run that begins with its weights must have too."""
-    from nvisa_tf.config.nvisa import NVISAConfig
-
-    cls = NVISAConfig if isinstance(config.model, NVISAConfig) else type(config.model)
-    return {field.name: getattr(config.model, field.name) for field in dataclasses.fields(cls)}
 
 
 def file_options(path: str | None) -> dict[str, Any]:

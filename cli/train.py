@@ -152,11 +152,13 @@ def _resumed_config(resumed: RunDirectory, flags: argparse.Namespace) -> RunConf
 
 
 def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, reason: Any) -> None:
+    from nvisa_tf.training import StopReason
+
     path = shlex.quote(str(trainer.run.path))
-    stopped = reason.name != "FINISHED"
+    stopped = reason is not StopReason.FINISHED
     if stopped:
         print(f"Stopped at {_where(trainer)}, as {reason.value}; a checkpoint is saved.")
-    if trainer.initialized and reason.name != "INTERRUPTED":
+    if trainer.initialized and reason is not StopReason.INTERRUPTED:
         report = workflows.finish_run(trainer, config, splits)
         print_report(report)
         curves = "metrics.csv" if trainer.run.metrics_file.exists() else "stages.csv"

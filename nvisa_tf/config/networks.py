@@ -53,6 +53,11 @@ class NetworkConfig:
         """Raise ValueError where these options do not go with the run's `DataConfig` or `TrainConfig`; a method says more."""
 
     @property
+    def architecture(self) -> NetworkConfig:
+        """What the networks' weights depend on: all of it, unless a method says less."""
+        return self
+
+    @property
     def has_convolutions(self) -> bool:
         """Whether encoder or decoder have convolutions."""
         return bool(self.encoder_filters or self.decoder_filters)
