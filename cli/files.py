@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from nvisa_tf.cli.main import quiet_stderr
 
 if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
+    from nvisa_tf.io.run_directory import RunDirectory
 
 MOVED = "tensorflow-datasets folder, or the one that the run's data file is in now (default: the run's)"  # help of --data-dir
 
@@ -36,9 +38,16 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
     return target
 
 
-def examples_of(name: str, data_dir: str, shape: tuple[int, ...]) -> Dataset:
-    """A data set's test split by its name, or the examples (and labels) in a .npy or .npz file or a folder of images, which are brought to
-    `shape`; errors as `load_dataset`.
+def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
+    """A data set's test split by its name, or the examples (and labels) in a file or folder, taken as the run's own data were.
+
+    Args:
+      name: of the data set, or a path.
+      data_dir: tensorflow-datasets folder, or "".
+      run: whose images' shape, and whose table's columns, these examples come in.
+
+    Raises:
+      ValueError, FileNotFoundError: as `load_dataset`.
     """
     # Here, as classify runs without what they import.
     from nvisa_tf.config.datasets import DATASETS
@@ -49,4 +58,6 @@ def examples_of(name: str, data_dir: str, shape: tuple[int, ...]) -> Dataset:
         with quiet_stderr():
             import tensorflow  # noqa: F401, as loading the data would
         return load_dataset(name, data_dir=data_dir).test
-    return read_examples(name, shape, constant=True)
+    config = run.config()
+    data = dataclasses.replace(config.data, image_shape=config.model.input_shape)
+    return read_examples(name, data, run.info().get("data", {}).get("table") or None, constant=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 
 from nvisa_tf.config.format1 import options_from_toml as old_options_from_toml
 from nvisa_tf.config.methods import METHODS
-from nvisa_tf.config.options import as_text
+from nvisa_tf.config.options import AutoFloat, as_text
 from nvisa_tf.config.presets import PRESETS, SMALL, automatic, method_of, preset
 from nvisa_tf.config.run import RunConfig, option_types, options_from_toml, section_of, sections
 from nvisa_tf.io.run_directory import RunDirectory
 
 # What most people set; --help shows these of the general options, --help-all every one.
-COMMON = {"dataset", "data_dir", "image_shape", "n_clusters", "latent_dim", "epochs", "batch_size", "learning_rate", "seed"}
+COMMON = {
+    *("dataset", "data_dir", "image_shape", "label", "id", "columns", "drop", "missing"),
+    *("n_clusters", "latent_dim", "epochs", "batch_size", "learning_rate", "seed"),
+}
 
 
 class Chosen:
@@ -75,8 +79,7 @@ def add_config_flags(parser: argparse.ArgumentParser, chosen: Chosen) -> None:
             if kind is bool:
                 group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
                 continue
-            convert = kind if kind in (int, float, str) else integers
-            metavar = {int: "N", float: "X", str: field.name.split("_")[-1].upper()}.get(kind, "N,N")
+            convert, metavar = CONVERSIONS.get(kind) or (kind, field.name.split("_")[-1].upper())
             choices = field.metadata["choices"]
             group.add_argument(flag, type=convert, choices=choices, default=None, help=text, metavar=None if choices else metavar)
 
@@ -137,6 +140,28 @@ def integers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of integers such as 500,500") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse "a,b" or "none"; a name with a comma stands in double quotes."""
+    return () if text == "none" else tuple(next(csv.reader([text]), []))
+
+
+def auto_or_float(text: str) -> float | str:
+    """Parse "auto" or a number; argparse turns the error into its own sentence."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+CONVERSIONS: dict[Any, tuple[Any, str]] = {
+    int: (int, "N"),
+    float: (float, "X"),
+    AutoFloat: (auto_or_float, "X"),
+    tuple[int, ...]: (integers, "N,N"),
+    tuple[str, ...]: (names, "A,B"),
+}
 
 
 def _shown(value: Any) -> str:

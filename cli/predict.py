@@ -48,7 +48,7 @@ def run(flags: argparse.Namespace) -> int:
     """Cluster a file's examples."""
     directory = RunDirectory.open(flags.run)
     output = check_writable(flags.output, (".csv", ".npy", ".npz"))
-    data = examples_of(flags.input, flags.data_dir, directory.config().model.input_shape)
+    data = examples_of(flags.input, flags.data_dir, directory)
     _check_units(directory, data)
     with quiet_stderr():
         from nvisa_tf.runs import workflows

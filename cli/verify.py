@@ -43,7 +43,7 @@ def run(flags: argparse.Namespace) -> int:
         raise ValueError(f"{path} is not the file that was exported: its checksum differs from that in {sidecar.NAME}; export it again.")
     if entry["verification"] is None:
         raise ValueError(f"{path} is a generator, which has no clusters to verify; give an encoder.")
-    data = examples_of(flags.data, flags.data_dir, RunDirectory.open(flags.run or about["run"]).config().model.input_shape)
+    data = examples_of(flags.data, flags.data_dir, RunDirectory.open(flags.run or about["run"]))
     with quiet_stderr():
         from nvisa_tf.export.verify import compare, open_encoder, require
         from nvisa_tf.runs.workflows import load_run

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from typing import Any
+import typing
+from typing import Any, Literal
+
+AutoFloat = float | Literal["auto"]  # the type of an option that is a number, or chosen by the data
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
@@ -22,7 +25,7 @@ def check_fields(config: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise ValueError(f"{field.name} is {number}; it must be a finite number.")
-            if minimum is not None and number < minimum:
+            if minimum is not None and not isinstance(number, str) and number < minimum:
                 raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
 
 
@@ -37,10 +40,23 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
     if kind in (int, float, str, bool):
         if type(value) is kind:
             return value
-    elif isinstance(value, (list, tuple)) and all(type(n) is int for n in value):
+    elif kind == AutoFloat:
+        if value == "auto" or type(value) in (int, float):
+            return value if value == "auto" else float(value)
+    elif isinstance(value, (list, tuple)) and all(type(n) is typing.get_args(kind)[0] for n in value):
         return tuple(value)
-    wanted = kind.__name__ if isinstance(kind, type) else "list of integers"
-    raise ValueError(f"{name} is {value!r}; it must be {'an' if wanted == 'int' else 'a'} {wanted}.")
+    raise ValueError(f"{name} is {value!r}; it must be {TYPE_NAMES[kind]}.")
+
+
+TYPE_NAMES = {
+    bool: "a bool",
+    int: "an int",
+    float: "a float",
+    str: "a str",
+    AutoFloat: "a float or 'auto'",
+    tuple[int, ...]: "a list of integers",
+    tuple[str, ...]: "a list of names",
+}
 
 
 def near(name: str, known: Any) -> str:

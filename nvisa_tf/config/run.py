@@ -20,7 +20,7 @@ from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.nvisa import NVISAOptions
-from nvisa_tf.config.options import check_fields, coerce, listed, near, option
+from nvisa_tf.config.options import AutoFloat, check_fields, coerce, listed, near, option
 
 # What a choice among restarts can go by, without labels; the first is the default.
 CRITERIA = {
@@ -36,24 +36,47 @@ CRITERIA = {
 class DataConfig:
     """Which examples to use and how to bring them to the model's scale."""
 
-    dataset: str = option("digits", f"{', '.join(DATASETS)}, or a path to a .npy, .npz (keys x, y) or .csv file or a folder of images")
+    dataset: str = option(
+        "digits",
+        f"{', '.join(DATASETS)}, or a path: a folder of images, a table (.csv, .tsv, .txt, also .gz; .parquet, .h5ad) or an array "
+        "(.npy, .npz with the keys x and y)",
+    )
     data_dir: str = option(
         "", "tensorflow-datasets folder, or that of a data file not at its path; empty: TFDS_DATA_DIR, then its own default"
     )
     split: str = option("train", "train on the train split and score on the test split, or both on everything", ("train", "all"))
-    test_fraction: float = option(0.1, "share of a file's examples held out for scoring", minimum=0.0)
+    test_fraction: AutoFloat = option(
+        "auto", "share of a file's or folder's examples held out for scoring; auto: 0.1 where there are labels, else 0", minimum=0.0
+    )
     scaling: str = option(
         "auto",
         "input scaling; auto: bytes by 255, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
         ("auto", "none", "minmax", "standardize"),
     )
     image_shape: tuple[int, ...] = option(
-        (), "with a folder of images: height and width that they are brought to, and 3 for colour, such as 28,28 or 32,32,3", minimum=1
+        (), "of a folder's images: height and width, and 3 for colour, such as 28,28 or 32,32,3 (none: by the images)", minimum=1
     )
+    resize: str = option(
+        "pad", "how images of another aspect ratio come to the shape: with a border, cut, or distorted", ("pad", "crop", "stretch")
+    )
+    label: str = option("", "a table's column of labels, for scoring only; empty: one that is named so; none: no column")
+    id: str = option("", "a table's column of identifiers; empty: one that is named so; none: no column")
+    columns: tuple[str, ...] = option((), "a table's columns to cluster by, by name (none: all but label and identifiers)")
+    drop: tuple[str, ...] = option((), "a table's columns to leave out, by name")
+    header: str = option("auto", "whether a table's first line has the columns' names", ("auto", "yes", "no"))
+    missing: str = option(
+        "refuse",
+        "a table's missing values: refuse, drop the row, or fill in the column's mean or median",
+        ("refuse", "drop", "mean", "median"),
+    )
+    text_columns: str = option(
+        "auto", "a table's columns of text; auto: one-hot where they have at most 20 different values, else left out", ("auto", "drop")
+    )
+    layer: str = option("", "which layer of an .h5ad file; empty: X")
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.test_fraction >= 1:
+        if self.test_fraction != "auto" and self.test_fraction >= 1:
             raise ValueError(f"test_fraction is {self.test_fraction}; it must be below 1.")
 
 

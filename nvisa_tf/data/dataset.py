@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,29 @@ FLOAT32_SPAN = 1e6  # of a value's size over its spread, beyond which float32 lo
 
 
 @dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where examples come from and how they were taken, the same for every part of a data set.
+
+    Attributes:
+      kind: "array", "table", "folder" or "named", a data set known by name.
+      id_name: what `Dataset.ids` are: "file", the name of a table's column, or "row" where examples have nothing but their place.
+      feature_names: of the values of a vector, [d], where they have names.
+      class_names: of the labels 0, 1, ..., where they have names.
+      left_out: files that could not be read: (name, why) each.
+      remarks: sentences that say how the data were taken, for the person who gave them.
+      table: what it takes to make the same vectors from another table, plain values; {} for other kinds.
+    """
+
+    kind: str = "array"
+    id_name: str = "row"
+    feature_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
+    table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Dataset:
     """Examples to cluster, with labels only where they exist and only for scoring.
 
@@ -27,12 +50,18 @@ class Dataset:
         or some rows of one.
       y: integer labels [n], or None.
       max_value: the largest value that the format allows (255 for bytes), or None if unknown.
+      ids: what the person calls each example, such as its file's name, str [n]; None: nothing but its place, which is in `rows`.
+      rows: the place of each example in the file or folder, int64 [n]; None: 0, 1, ...
+      origin: where they come from.
     """
 
     name: str
     x: Array
     y: np.ndarray | None = None
     max_value: float | None = None
+    ids: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    origin: Origin = Origin()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,11 +76,22 @@ class Dataset:
         """Whether an example is [h, w] or [h, w, c] rather than a vector."""
         return self.x.ndim >= 3
 
+    @property
+    def places(self) -> np.ndarray:
+        """The place of each example in its file or folder, int64 [n]."""
+        return np.arange(len(self)) if self.rows is None else self.rows
+
+    @property
+    def names(self) -> np.ndarray:
+        """What each example is called, [n]: its id, or its place."""
+        return self.places if self.ids is None else self.ids
+
     def take(self, rows: np.ndarray | slice) -> Dataset:
         """The same data set with these rows only; those of a memory map stay in the file."""
         rows = np.flatnonzero(rows) if isinstance(rows, np.ndarray) and rows.dtype == bool else rows
         x = RowView(self.x, rows) if isinstance(self.x, np.memmap) and isinstance(rows, np.ndarray) else self.x[rows]
-        return dataclasses.replace(self, x=x, y=None if self.y is None else self.y[rows])
+        y, ids = (None if values is None else values[rows] for values in (self.y, self.ids))
+        return dataclasses.replace(self, x=x, y=y, ids=ids, rows=self.places[rows])
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """The examples piece by piece: (index of the first, array [at most CHUNK, *shape])."""
@@ -71,6 +111,10 @@ class Splits:
     train: Dataset
     test: Dataset
     description: str
+
+    def parts(self) -> list[tuple[str, Dataset]]:
+        """All examples once, by the name of their split: "all" where nothing is held out, else "train" and "test"."""
+        return [("all", self.train)] if self.test is self.train else [("train", self.train), ("test", self.test)]
 
 
 def from_array(name: str, x: np.ndarray, y: np.ndarray | None = None) -> Dataset:

@@ -10,19 +10,21 @@ import urllib.request
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from nvisa_tf.config.datasets import DATASETS
-from nvisa_tf.config.options import near
+from nvisa_tf.config.options import AutoFloat, near
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Splits, check, from_array
 
 DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
 SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
+LABELLED_TEST_FRACTION = 0.1  # of a file with labels, which alone can be scored
 
 
 def load_dataset(
@@ -30,7 +32,7 @@ def load_dataset(
     *,
     data_dir: str | os.PathLike[str] = "",
     split: str = "train",
-    test_fraction: float = 0.1,
+    test_fraction: AutoFloat = "auto",
     image_shape: tuple[int, ...] = (),
 ) -> Splits:
     """Load a data set by name or path and split it for training and scoring.
@@ -41,7 +43,8 @@ def load_dataset(
       data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default. A file that is not at its path is
         looked for there by its name, so that a run can be used where its data lie elsewhere.
       split: "train": train on the train split, score on the test split; "all": both on everything.
-      test_fraction: the share of a file's or folder's examples that is held out, drawn with a fixed seed.
+      test_fraction: the share of a file's or folder's examples that is held out, drawn with a fixed seed; "auto": 0.1 where there are
+        labels, else 0.
       image_shape: [h, w] or [h, w, 3], what the images of a folder are brought to.
 
     Raises:
@@ -81,26 +84,24 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
     return test
 
 
-def read_examples(path: str, image_shape: tuple[int, ...], constant: bool = False) -> Dataset:
-    """The examples in an array file, as `read_array_file`, or the images in a folder, as `nvisa_tf.io.images.load_folder`, checked.
+def read_examples(path: str, config: DataConfig, table: Mapping[str, Any] | None = None, constant: bool = False) -> Dataset:
+    """The examples in a folder of images, a table or an array file, checked.
 
     Args:
       path: of the file or folder.
-      image_shape: [h, w], [h, w, 1] or [h, w, 3] of the images.
+      config: how to take them; what it says of the data set's name and split is not looked at.
+      table: `Origin.table` of the data that a model was trained on, whose columns are to be made again; None: as `config` says.
       constant: allow data of one value, as `check` does.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: as `read_array_file` and `load_folder`, or a folder without `image_shape`.
+      ValueError: data that cannot be used; one sentence says why.
     """
-    if not Path(path).is_dir():
-        return read_array_file(path, constant)
-    if not image_shape:
-        raise ValueError(f"{path} is a folder; say what shape its images are brought to by --image-shape, such as 28,28 or 32,32,3.")
-    from nvisa_tf.io.images import load_folder  # Pillow, which nothing else here needs
+    if Path(path).is_dir():
+        from nvisa_tf.data.folders import read_folder  # Pillow, which nothing else here needs
 
-    x, y = load_folder(path, image_shape, logging.warning)
-    return check(Dataset(Path(path).name, x, y, 255.0), constant)
+        return check(read_folder(path, config), constant)
+    return read_array_file(path, constant)
 
 
 def read_array_file(path: str, constant: bool = False) -> Dataset:
@@ -185,10 +186,11 @@ def _is_array_file(path: str) -> bool:
 def _file(config: DataConfig) -> tuple[Dataset, Dataset]:
     moved = Path(config.data_dir, Path(config.dataset).name) if config.data_dir else None
     path = str(moved) if moved and moved.exists() and not Path(config.dataset).exists() else config.dataset
-    whole = read_examples(path, config.image_shape)
-    if config.split == "all" or config.test_fraction == 0:
+    whole = read_examples(path, config)
+    fraction = (0.0 if whole.y is None else LABELLED_TEST_FRACTION) if config.test_fraction == "auto" else config.test_fraction
+    if config.split == "all" or fraction == 0:
         return whole, whole
-    n_test = max(1, round(len(whole) * config.test_fraction))
+    n_test = max(1, round(len(whole) * fraction))
     if n_test >= len(whole):
         raise ValueError(f"{whole.name}: {len(whole)} example(s) cannot be split; use --split all.")
     order = np.random.default_rng(SPLIT_SEED).permutation(len(whole))

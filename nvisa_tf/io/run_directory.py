@@ -36,7 +36,7 @@ from nvisa_tf.config import format1
 from nvisa_tf.config.run import RunConfig, options_from_toml
 from nvisa_tf.io.files import write_text
 
-FORMAT = 2  # 1, until November 2026, has other names for options and metrics
+FORMAT = 3  # 1 has other names for options and metrics; 1 and 2 know images that are distorted alone (until November 2026)
 RESTARTS = "restarts.json"  # in a folder of restarts: which run was chosen, and why
 PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn", "umap-learn")
 
@@ -141,18 +141,23 @@ class RunDirectory:
 
     @property
     def _is_old(self) -> bool:
+        return self.info().get("format", FORMAT) < FORMAT
+
+    @property
+    def _has_old_names(self) -> bool:
         return self.info().get("format") == 1
 
     def config(self) -> RunConfig:
         """The run's resolved configuration."""
         try:
             text = self.config_file.read_text()
-            return RunConfig().replace(format1.options_from_toml(text) if self._is_old else options_from_toml(text))
+            options = format1.options_from_toml(text) if self._has_old_names else options_from_toml(text)
+            return RunConfig().replace({"resize": "stretch", **options} if self._is_old else options)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.config_file} cannot be used: {error}") from error
 
     def upgrade(self) -> None:
-        """Write a run of format 1 as one of today's, so that it can go on; a kill on the way leaves it readable."""
+        """Write a run of an older format as one of today's, so that it can go on; a kill on the way leaves it readable."""
         if not self._is_old:
             return
         config, report, init, rows = self.config(), self.report(), self.init(), self.metrics()
@@ -186,7 +191,7 @@ class RunDirectory:
     def report(self) -> dict[str, Any]:
         """What report.json holds, or nothing before the first end of training."""
         report = _read(self.report_file, "remove it") if self.report_file.is_file() else {}
-        return format1.renamed(report, format1.REPORT) if self._is_old else report
+        return format1.renamed(report, format1.REPORT) if self._has_old_names else report
 
     def write_init(self, report: dict[str, Any]) -> None:
         """Replace init.json."""
@@ -195,7 +200,7 @@ class RunDirectory:
     def init(self) -> dict[str, Any]:
         """What init.json holds, or nothing where the run began with random weights."""
         found = _read(self.init_file, "remove it") if self.init_file.is_file() else {}
-        return format1.renamed(found, format1.REPORT) if self._is_old else found
+        return format1.renamed(found, format1.REPORT) if self._has_old_names else found
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv, with the header first in a new file."""
@@ -204,7 +209,7 @@ class RunDirectory:
     def metrics(self) -> list[dict[str, str]]:
         """The whole rows of metrics.csv; a row that a kill cut short is left out."""
         rows = _rows(self.metrics_file)
-        return [format1.renamed(row, format1.METRICS) for row in rows] if self._is_old else rows
+        return [format1.renamed(row, format1.METRICS) for row in rows] if self._has_old_names else rows
 
     def rewind_metrics(self, step: int) -> None:
         """Drop rows after `step`; they will be made again, the same, by the resumed run."""

@@ -58,6 +58,8 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     config = config.with_absolute_paths()  # so that the run can be resumed from another folder
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
+    origin = dataclasses.asdict(train.origin)
+    about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table")})
     trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
     _write_to(trainer, RunDirectory.create(out, config, about, command))
     return trainer

@@ -45,7 +45,9 @@ def test_files_with_and_without_labels(rng, tmp_path):
     np.savez(tmp_path / "xy.npz", x=x, y=y)
     plain, labelled = load_dataset(str(tmp_path / "x.npy")), load_dataset(str(tmp_path / "xy.npz"), test_fraction=0.2)
     assert plain.train.y is None
-    assert (len(plain.train), len(plain.test)) == (45, 5)
+    assert plain.train is plain.test  # nothing is held out where there is nothing to score
+    assert len(plain.train) == 50
+    assert len(load_dataset(str(tmp_path / "xy.npz")).test) == 5
     assert (len(labelled.train), len(labelled.test)) == (40, 10)
     # A partition: nothing lost, nothing in both, labels with their examples.
     both = np.concatenate([labelled.train.x, labelled.test.x])

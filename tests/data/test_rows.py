@@ -29,7 +29,7 @@ def test_rows_of_a_memory_map_are_not_copied(memmap):
 
 
 def test_a_file_is_split_without_being_copied(memmap):
-    splits = load_dataset(memmap.filename)
+    splits = load_dataset(memmap.filename, test_fraction=0.1)
     assert isinstance(splits.train.x, RowView)
     both = np.concatenate([np.asarray(splits.train.x), np.asarray(splits.test.x)])
     assert len(splits.test) == 5

@@ -11,6 +11,7 @@ from nvisa_tf import NVISA, RunDirectory, StopReason, load_dataset, load_run
 from nvisa_tf.config import format1
 from nvisa_tf.config.options import near
 from nvisa_tf.config.run import RunConfig, option_types
+from nvisa_tf.io.run_directory import FORMAT
 from nvisa_tf.runs.workflows import finish_run, resume_run
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "format1"
@@ -67,7 +68,7 @@ def test_it_goes_on_as_it_would_have(old_run, digits):
     report = finish_run(trainer, config, digits)
     assert report["accuracy"] == pytest.approx(0.483, abs=0.03)
     assert report["initialization"]["method"] == "ae_gmm"
-    assert run.info()["format"] == 2
+    assert run.info()["format"] == FORMAT
     assert "test_bound" not in run.metrics_file.read_text()
     assert [float(row["epoch"]) for row in run.metrics()] == [1, 2, 3, 4, 5, 6]
     assert load_run(old_run)[1] == config  # config.toml is one of today's
@@ -84,7 +85,7 @@ def test_a_kill_on_the_way_to_todays_format_leaves_it_readable(old_run, monkeypa
     assert (run.config(), run.report(), run.init(), run.metrics()) == expected
     run.upgrade()
     assert (run.config(), run.report(), run.init(), run.metrics()) == expected
-    assert run.info()["format"] == 2
+    assert run.info()["format"] == FORMAT
 
 
 def test_every_name_that_is_said_to_be_todays_is():
