@@ -42,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name-clusters",
         metavar="CSV",
-        help="label,name lines: name each cluster by its most frequent held-out label, for display (default: cluster 0 and so on)",
+        help="label,name lines: name each cluster by its most frequent held-out label, for display (default: as nvisa-tf name did)",
     )
     parser.add_argument(
         "--litert", metavar="DIR", help="for web: the folder node_modules/@litertjs of an npm install (default: npm fetches it)"

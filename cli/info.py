@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
+from nvisa_tf.io.names import given_names
 from nvisa_tf.io.run_directory import RunDirectory
 
 
@@ -22,11 +24,14 @@ def run(flags: argparse.Namespace) -> int:
     info, config, rows = directory.info(), directory.config(), directory.metrics()
     print(f"run       {directory.path}, made {info['created']} by: {info['command'] or 'the library'}")
     print(f"data      {info['data'].get('name')}: {info['data'].get('description')}")
+    if left_out := info["data"].get("left_out"):
+        print(f"left out  {left_out} that could not be read")
     model, train = config.model, config.train
     print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")
     print(f"training  {train.epochs} epochs, batch {train.batch_size}, seed {train.seed}{_changed(config)}")
     print("versions  " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()))
     report = directory.report()
+    held_out = report.get("held_out", True)
     if "diverged_at_epoch" in report:
         print(f"ended     diverged at epoch {report['diverged_at_epoch']:.1f}")
     if rows:
@@ -34,21 +39,25 @@ def run(flags: argparse.Namespace) -> int:
         eps = f", eps {float(last['eps_x']):.3g}" if "eps_x" in last else ""
         skipped = f", steps skipped {last['nonfinite_steps']}" if "nonfinite_steps" in last else ""
         print(f"progress  epoch {float(last['epoch']):g} of {train.epochs} after {float(last['minutes']):.1f} minutes{eps}{skipped}")
-        print(f"last      {_measured(last)}")
+        print(f"last      {_measured(last, held_out)}")
     elif "minutes" in report and "examples" in report:  # of a last stage without steps
         print(f"progress  finished after {report['minutes']:.1f} minutes")
-        print(f"last      {_measured(report)}")
+        print(f"last      {_measured(report, held_out)}")
     elif stages := directory.stages():
         last = stages[-1]
         print(f"progress  stage {last['stage']}, epoch {float(last['epoch']):g}, after {float(last['minutes']):.1f} minutes")
     else:
         print("progress  no evaluation yet")
+    if given := given_names(directory):
+        print("names     " + ", ".join(f"{k} {given[k]}" for k in sorted(given)))
+    for warning in report.get("warnings", ()):
+        print(f"warning   {warning}")
     return 0
 
 
-def _measured(values: Mapping[str, Any]) -> str:
-    names = {"bound": "bound", "held_out_iw_bound": "held out"}
-    bounds = [f"{words} {float(values[name]):.2f}" for name, words in names.items() if name in values]
+def _measured(values: Mapping[str, Any], held_out: bool) -> str:
+    names = {"bound": "bound", "held_out_iw_bound": "held out" if held_out else "of all data"}
+    bounds = [f"{words} {float(values[name]):.2f}" for name, words in names.items() if math.isfinite(float(values.get(name) or "nan"))]
     return ", ".join(bounds + [f"{name} {100 * float(values[name]):.2f}%" for name in ("accuracy", "nmi", "ari") if name in values])
 
 

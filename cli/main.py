@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
+    "name": "give a run's clusters names, or list them",
     "sample": "draw samples of a run, one cluster in each row",
     "export": "write a run's model as SavedModel, TFLite or Keras files, or as a web page",
     "classify": "cluster image files with an exported encoder, without TensorFlow",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nvisa_tf.cli.files import check_writable, examples_of
 from nvisa_tf.cli.main import quiet_stderr
-from nvisa_tf.io.files import replacing
+from nvisa_tf.io.answer_files import write_columns
+from nvisa_tf.io.names import given_names, shown_names
 from nvisa_tf.io.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--input",
         required=True,
         metavar="FILE",
-        help="a .npy, .npz (key x) or .csv file of examples, a folder of images, or a data set's name for its test split",
+        help="a folder of images, a table, a .npy or .npz (key x) file of examples, or a data set's name for its test split",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
@@ -51,23 +52,34 @@ def run(flags: argparse.Namespace) -> int:
     data = examples_of(flags.input, flags.data_dir, directory)
     _check_units(directory, data)
     with quiet_stderr():
+        from nvisa_tf.evaluation.answers import table_of
+        from nvisa_tf.evaluation.assignments import Reference, assign
         from nvisa_tf.runs import workflows
     model, config, _ = workflows.load_run(flags.run)
     if flags.bound and "density" not in model.capabilities:
         raise ValueError(f"The method {config.method} has no density of examples; leave --bound out.")
-    probabilities = model.predict_proba(data.x)
-    clusters = probabilities.argmax(1)
-    columns = {"cluster": clusters, "probability": probabilities.max(1)}
+    reference = Reference.load(directory.reference_file) if directory.reference_file.is_file() else None  # runs of before have none
+    parts = [("all", data)]
+    found = assign(model, parts, reference)
+    more = {}
     if flags.probabilities:
-        columns["q"] = probabilities
+        more["q"] = model.predict_proba(data.x)
     if flags.bound:
-        columns["bound"] = model.score_samples(data.x, BOUND_SAMPLES)
+        more["bound"] = model.score_samples(data.x, BOUND_SAMPLES)
     if flags.embedding:
-        columns["z"] = model.embed(data.x)
-    with replacing(output) as temporary:
-        {".csv": _csv, ".npy": _npy, ".npz": _npz}[output.suffix](temporary, columns)
-    sizes = np.bincount(clusters, minlength=model.config.n_clusters)
-    print(f"{len(clusters)} examples clustered into {output}; cluster sizes: {' '.join(map(str, sizes))}")
+        more["z"] = model.embed(data.x)
+    n_clusters = model.config.n_clusters
+    given = given_names(directory)
+    table = table_of(found, parts, given, n_clusters, typicality=reference is not None, more=more)
+    write_columns(output, table.columns, table.blank)
+    for remark in data.origin.remarks:
+        print(f"nvisa-tf: {remark}", file=sys.stderr)
+    if reference and (warning := reference.warning(found)):
+        print(f"nvisa-tf: warning: {warning}", file=sys.stderr)
+    left_out = f", {table.blank.sum()} could not be read" if table.blank.any() else ""
+    sizes = np.bincount(found.cluster, minlength=n_clusters)
+    named = [f"{name} {size}" for name, size in zip(shown_names(given, n_clusters), sizes, strict=True)] if given else map(str, sizes)
+    print(f"{len(found.cluster)} examples clustered into {output}{left_out}; cluster sizes: {(', ' if given else ' ').join(named)}")
     return 0
 
 
@@ -78,21 +90,3 @@ def _check_units(run: RunDirectory, data: Dataset) -> None:
         return
     if any((part % 1).any() for _, part in data.chunks()):
         raise ValueError(f"{data.name} has fractions, and {run.path} was trained on {trained_on}; give the values as they were there.")
-
-
-def _csv(path: Path, columns: dict[str, np.ndarray]) -> None:
-    wide = {name: values.reshape(len(values), -1) for name, values in columns.items()}
-    header = [name if values.shape[1] == 1 else f"{name}_{i}" for name, values in wide.items() for i in range(values.shape[1])]
-    formats = [("%d" if name == "cluster" else "%.6g") for name, values in wide.items() for _ in range(values.shape[1])]
-    np.savetxt(path, np.hstack([*wide.values()]), fmt=formats, delimiter=",", header=",".join(header), comments="")
-
-
-def _npy(path: Path, columns: dict[str, np.ndarray]) -> None:
-    table = np.zeros(len(columns["cluster"]), [(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
-    for name, values in columns.items():
-        table[name] = values
-    np.save(path, table, allow_pickle=False)
-
-
-def _npz(path: Path, columns: dict[str, np.ndarray]) -> None:
-    np.savez(path, **columns)  # type: ignore[arg-type]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
+from nvisa_tf.cli.next_steps import next_steps
 from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals, train_command
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.io.files import write_text
-from nvisa_tf.io.run_directory import RESTARTS, free_name
+from nvisa_tf.io.run_directory import RESTARTS, RunDirectory, free_name
 from nvisa_tf.runs.jobs import Job, outcome, run_all
 
 
@@ -66,6 +67,8 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     _prepare(out, jobs)
     again = f"with --out {shlex.quote(str(out))} the same command goes on"
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)
+    for remark in splits.train.origin.remarks:
+        print(remark, flush=True)
     try:
         failed = (_run_batched if batched else _run_processes)(jobs, splits, flags)
     except KeyboardInterrupt:
@@ -80,7 +83,7 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
         about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged}
         write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
         write_text(out / RESTARTS, json.dumps(about, indent=2) + "\n")
-        _print(found, chosen, about)
+        _print(found, chosen, about, next_steps(chosen.path, config.data.dataset, splits.train, ()))
     if failed:
         print(f"{failed} restart(s) ended before their end and are left out; {again}.")
         return EXIT_FAILURE
@@ -148,7 +151,7 @@ def _prepare(out: Path, jobs: list[Job]) -> None:
         raise ValueError(f"The restarts cannot be written to {out} ({error.strerror}); choose another --out.") from error
 
 
-def _print(found: list[Any], chosen: Any, about: dict[str, Any]) -> None:
+def _print(found: list[Any], chosen: Any, about: dict[str, Any], steps: list[str]) -> None:
     known = [name for name in CRITERIA if not all(math.isnan(restart.criteria[name]) for restart in found)]
     print("  ".join([f"{'seed':>6}", *known, f"{'accuracy':>8}"]))
     for restart in found:
@@ -165,6 +168,8 @@ def _print(found: list[Any], chosen: Any, about: dict[str, Any]) -> None:
     if about.get("rank_correlation"):
         ranks = ", ".join(f"{name} {value:.2f}" for name, value in about["rank_correlation"].items())
         print(f"Rank correlation with accuracy, of {about['restarts']} restarts: {ranks}.")
+    for warning in RunDirectory.open(chosen.path).report().get("warnings", ()):
+        print(f"Warning: {warning}")
     print("Next:")
-    print(f"  nvisa-tf predict {path} --input new.npy --output clusters.csv")
-    print(f"  nvisa-tf export {path} --format tflite")
+    for step in steps:
+        print(f"  {step}")

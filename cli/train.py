@@ -12,6 +12,7 @@ import numpy as np
 
 from nvisa_tf.cli import restarts
 from nvisa_tf.cli.main import EXIT_INTERRUPTED, quiet_stderr
+from nvisa_tf.cli.next_steps import next_steps
 from nvisa_tf.cli.options import Chosen, add_config_flags, config_from_flags, file_options, given_options
 from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.config.datasets import DATASETS
@@ -94,7 +95,7 @@ def run(flags: argparse.Namespace) -> int:
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
-        for remark in remarks(config, splits, trainer.model):
+        for remark in [*splits.train.origin.remarks, *remarks(config, splits, trainer.model)]:
             print(remark)
         if what_to_expect := expected(chosen_preset, config):
             print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
@@ -161,18 +162,21 @@ def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, rea
     if trainer.initialized and reason is not StopReason.INTERRUPTED:
         report = workflows.finish_run(trainer, config, splits)
         print_report(report)
-        curves = "metrics.csv" if trainer.run.metrics_file.exists() else "stages.csv"
-        print(f"Run: {path}: model.keras, {curves}, plots/samples.png, tensorboard/.")
+        for warning in report.get("warnings", ()):
+            print(f"Warning: {warning}")
+        print(f"Written to {path}: {', '.join(_written(trainer.run))}.")
     if stopped:
         print(f"Go on with: nvisa-tf train --resume {path}")
         return
     print("Next:")
-    if "generate" in trainer.model.capabilities:
-        print(f"  nvisa-tf sample {path} --output samples.png")
-    print(f"  nvisa-tf predict {path} --input new.npy --output clusters.csv")
-    if "density" in trainer.model.capabilities:
-        print(f"  nvisa-tf evaluate {path} --samples 1000")
-    print(f"  nvisa-tf export {path} --format tflite")
+    for step in next_steps(trainer.run.path, config.data.dataset, splits.train, trainer.model.capabilities):
+        print(f"  {step}")
+
+
+def _written(run: RunDirectory) -> list[str]:
+    """What is in a run that has ended, the answers first."""
+    files = [run.clusters_file, run.page_file, run.model_file, run.metrics_file, run.stages_file, run.plots / "samples.png"]
+    return [str(file.relative_to(run.path)) for file in files if file.exists()] + ["tensorboard/"]
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -186,8 +190,11 @@ def print_report(report: dict[str, Any]) -> None:
     if "distilled_accuracy" in init:
         print(f"Its initialization {init['method']} had {100 * init['accuracy']:.2f}%, distilled {100 * init['distilled_accuracy']:.2f}%.")
     if "held_out_iw_bound" in report:
+        whose = "Held-out bound" if report["held_out"] else "The training data's own bound, as nothing is held out:"
         bound = f"{report['held_out_iw_bound']:.3f} nats with {report['held_out_iw_bound_samples']} samples"
-        print(f"Held-out bound {bound} at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}.")
+        print(f"{whose} {bound} at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}.")
+    elif "eps" in report:  # of a model with a density, whose bound is not finite
+        print(f"There is no bound: the density of an example is not finite; steps skipped: {report['nonfinite_steps']}.")
     uncertain = f"under {report['low_confidence_threshold']} for {report['low_confidence_fraction']:.1%} of examples"
     print(f"The probability of an example's own cluster is {report['mean_max_probability']:.3f} on average, {uncertain}.")
     sizes = report["cluster_sizes"]

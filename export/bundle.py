@@ -18,6 +18,7 @@ from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
 from nvisa_tf.export.signatures import described, frozen_module
 from nvisa_tf.export.verify import Verification, compare, open_encoder, require
 from nvisa_tf.io.files import replacing, replacing_folder
+from nvisa_tf.io.names import read_names, shown_names
 from nvisa_tf.models.base import ClusteringModel, ExportSignature
 from nvisa_tf.runs.workflows import load_run
 
@@ -69,7 +70,8 @@ def export_run(
         model's cluster; a float32 file must agree on all.
       data_dir: tensorflow-datasets folder, instead of the run's, or the folder that the run's data file is in now.
       batch: images at a time in TFLite files, for runtimes without a dynamic batch; None for any number.
-      label_names: names by label; each cluster is shown by the name of its most frequent held-out label.
+      label_names: names by label; each cluster is shown by the name of its most frequent held-out label; None: clusters have the names
+        that `nvisa-tf name` gave them.
 
     Raises:
       ValueError: not a run, an unknown format, quantization or signature, or names for data without labels.
@@ -88,7 +90,7 @@ def export_run(
             raise ValueError(f"The method {config.method} has no signature {name}; it has {', '.join(offered)}.")
     chosen_signatures = {name: offered[name] for name in signatures or offered}
     splits = load_splits(dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir))
-    names = name_clusters(model, splits.test, label_names)
+    names = read_names(directory, model.config.n_clusters) if label_names is None else name_clusters(model, splits.test, label_names)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "uint8" if splits.train.x.dtype == np.uint8 else "float32"
@@ -117,15 +119,13 @@ def export_run(
     return exported
 
 
-def name_clusters(model: ClusteringModel, test: Dataset, label_names: Mapping[int, str] | None) -> list[str]:
+def name_clusters(model: ClusteringModel, test: Dataset, label_names: Mapping[int, str]) -> list[str]:
     """A display name for each cluster: its majority label's, or "cluster 3" where there is none.
 
     Raises:
-      ValueError: there are names but no labels, or a majority label has no name.
+      ValueError: there are no labels, or a majority label has no name.
     """
-    names = [f"cluster {k}" for k in range(model.config.n_clusters)]
-    if label_names is None:
-        return names
+    names = shown_names({}, model.config.n_clusters)
     if test.y is None:
         raise ValueError("Clusters cannot be named: the data have no labels.")
     clusters = model.predict_clusters(test.x)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.bundle import ExportedFile, export_run
+from nvisa_tf.export.naming import set_version
 from nvisa_tf.io.files import replacing_folder, write_text
 from nvisa_tf.io.run_directory import RunDirectory
 
@@ -68,8 +69,7 @@ def export_site(
         )
         about = sidecar.read(site / "models")
         write_text(site / "models" / sidecar.NAME, json.dumps({**about, "run": Path(run).name}, indent=2) + "\n")  # no path for all to read
-        worker = site / "sw.js"
-        worker.write_text(worker.read_text().replace("@VERSION@", sidecar.describe(site)["sha256"][:16]))
+        set_version(site)
     return [dataclasses.replace(file, path=folder / "models" / file.path.name) for file in exported]
 
 

@@ -45,6 +45,6 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file by `replacing`, its newlines as they are."""
+    """Write a text file in UTF-8 by `replacing`, its newlines as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, newline="")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")  # file names need not be text

@@ -10,6 +10,11 @@ RUN/checkpoints/    for --resume; of a stage before the last in a folder of its 
 RUN/tensorboard/    event files
 RUN/plots/          pictures
 RUN/model.keras     the trained model, to share
+RUN/clusters.csv    the cluster of every example, in the order of the file
+RUN/reference.npz   what later examples are compared with
+RUN/report.html     the report as a page
+RUN/names.json      what a person calls the clusters, where they have names
+RUN/export/         exported files, where there are such and nothing else was said; RUN/site/, a web page
 RUN/.lock           held by the process that trains
 
 A folder of restarts has such a run for each seed, restarts.csv and restarts.json.
@@ -56,6 +61,12 @@ class RunDirectory:
         self.tensorboard = path / "tensorboard"
         self.plots = path / "plots"
         self.model_file = path / "model.keras"
+        self.clusters_file = path / "clusters.csv"
+        self.reference_file = path / "reference.npz"
+        self.page_file = path / "report.html"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str] | None, config: RunConfig, data: dict[str, Any], command: str = "") -> RunDirectory:
@@ -196,6 +207,11 @@ class RunDirectory:
     def write_init(self, report: dict[str, Any]) -> None:
         """Replace init.json."""
         write_text(self.init_file, json.dumps(report, indent=2) + "\n")
+
+    def remove_answers(self) -> None:
+        """Remove what answers for the run as it is, as training goes on; until it has ended, the checkpoints answer."""
+        for file in (self.model_file, self.report_file, self.clusters_file, self.reference_file, self.page_file):
+            file.unlink(missing_ok=True)
 
     def init(self) -> dict[str, Any]:
         """What init.json holds, or nothing where the run began with random weights."""

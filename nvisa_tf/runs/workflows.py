@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import zipfile
 from collections.abc import Sequence
@@ -15,10 +16,14 @@ from absl import logging
 from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits, input_scaling
+from nvisa_tf.evaluation.answers import table_of
+from nvisa_tf.evaluation.assignments import Reference, assign
 from nvisa_tf.evaluation.bound import evaluate_bound
 from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
 from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
+from nvisa_tf.io.answer_files import write_columns
 from nvisa_tf.io.files import replacing
+from nvisa_tf.io.names import given_names
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.models.registry import create_model, import_models
@@ -60,6 +65,7 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
     origin = dataclasses.asdict(train.origin)
     about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table")})
+    about["left_out"] = len(train.origin.left_out)
     trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
     _write_to(trainer, RunDirectory.create(out, config, about, command))
     return trainer
@@ -86,9 +92,7 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
             raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
         run.lengthen(config.train.epochs)
     if trainer.step < trainer.total_steps or not trainer.initialized:
-        # They would answer for the run as it was; until the new ones, the checkpoints answer.
-        run.model_file.unlink(missing_ok=True)
-        run.report_file.unlink(missing_ok=True)
+        run.remove_answers()
     return trainer
 
 
@@ -100,7 +104,8 @@ def _write_to(trainer: Trainer, run: RunDirectory) -> None:
 def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: int, n_examples: int | None = None) -> dict[str, Any]:
     """Scores of a model on the test data, plain values.
 
-    Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound"; "mean_max_probability", the
+    Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound", unless it is not finite, of the
+    test data, which "held_out" says whether they were trained on; "mean_max_probability", the
     mean over examples of the largest q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold",
     "cluster_sizes", and what the model says of itself, as the "eps" at which alone bounds compare.
 
@@ -115,6 +120,7 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
         "method": config.method,
         "description": splits.description,
         "examples": len(test),
+        "held_out": test is not splits.train,
         **model.report_metrics(),
         "mean_max_probability": float(largest.mean()),
         "low_confidence_fraction": float(np.mean(largest < LOW_CONFIDENCE)),
@@ -125,14 +131,15 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
         report["confusion"] = confusion_matrix(test.y, clusters).tolist()
     if "density" in model.capabilities:
         some = test.x if n_examples is None else test.x[:n_examples]
-        report["held_out_iw_bound"] = evaluate_bound(model, some, n_samples, config.train.seed)
-        report["held_out_iw_bound_samples"] = n_samples
+        bound = evaluate_bound(model, some, n_samples, config.train.seed)
+        if math.isfinite(bound):  # else there is no score, and JSON has no word for it
+            report["held_out_iw_bound"], report["held_out_iw_bound_samples"] = bound, n_samples
     report["cluster_sizes"] = cluster_sizes(clusters, model.config.n_clusters).tolist()
     return report
 
 
 def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str, Any]:
-    """Write the model, the report and the pictures of a run whose training ended; gives the report."""
+    """Write the model, the report, every example's cluster and the pictures of a run whose training ended; gives the report."""
     model, run = trainer.model, trainer.run
     if run is None:
         raise ValueError("The trainer has no run directory to finish.")
@@ -145,6 +152,11 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
         if run.init():
             report["initialization"] = run.init()
         run.write_report(report)
+        found = assign(model, splits.parts())
+        n_clusters = model.config.n_clusters
+        Reference.of(n_clusters, found).save(run.reference_file)
+        answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
+        write_columns(run.clusters_file, answers.columns, answers.blank)
         if "generate" in model.capabilities:
             save_png(run.plots / "samples.png", sample_grid(model))
         if "reconstruct" in model.capabilities:
