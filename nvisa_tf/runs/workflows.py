@@ -17,10 +17,11 @@ from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores, confus
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits, input_scaling
 from nvisa_tf.evaluation.answers import table_of
-from nvisa_tf.evaluation.assignments import Reference, assign
+from nvisa_tf.evaluation.assignments import Assignments, Reference, assign
 from nvisa_tf.evaluation.bound import evaluate_bound
 from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
 from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
+from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.io.answer_files import write_columns
 from nvisa_tf.io.files import replacing
 from nvisa_tf.io.names import given_names
@@ -151,12 +152,10 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
         report["epoch"], report["minutes"] = trainer.epoch, trainer.minutes
         if run.init():
             report["initialization"] = run.init()
-        run.write_report(report)
         found = assign(model, splits.parts())
-        n_clusters = model.config.n_clusters
-        Reference.of(n_clusters, found).save(run.reference_file)
-        answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
-        write_columns(run.clusters_file, answers.columns, answers.blank)
+        report["warnings"] = _warnings(report, run, len(splits.train), found, model)
+        _write_answers(run, splits, found, model.config.n_clusters)
+        run.write_report(report)  # by which the run counts as done
         if "generate" in model.capabilities:
             save_png(run.plots / "samples.png", sample_grid(model))
         if "reconstruct" in model.capabilities:
@@ -166,6 +165,19 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
     if "confusion" in report:
         save_confusion(run.plots / "confusion.png", np.array(report["confusion"]))
     return report
+
+
+def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: Assignments, model: ClusteringModel) -> list[str]:
+    bound = report.get("held_out_iw_bound", math.nan if "density" in model.capabilities else None)
+    sizes = cluster_sizes(found.cluster, model.config.n_clusters).tolist()
+    return warnings_of({**report, "held_out_iw_bound": bound}, run.metrics(), n_train=n_train, sizes=sizes)
+
+
+def _write_answers(run: RunDirectory, splits: Splits, found: Assignments, n_clusters: int) -> None:
+    """Write clusters.csv, and what later examples are compared with."""
+    Reference.of(n_clusters, found).save(run.reference_file)
+    answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
+    write_columns(run.clusters_file, answers.columns, answers.blank)
 
 
 def bound_samples(config: RunConfig) -> int:
