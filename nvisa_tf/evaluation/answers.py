@@ -79,15 +79,12 @@ def _with_left_out(columns: Mapping[str, np.ndarray], origin: Origin, places: np
     blank = np.zeros(n + len(left_out), bool)
     blank[at] = True
     filled: dict[str, np.ndarray] = {}
-    for i, (name, values) in enumerate(columns.items()):
-        if not i:
-            of_rest: Any = np.array([name for name, _ in left_out])
-            values = values.astype(str)
-        else:
-            of_rest = {"i": NUMBER_OF_NONE, "f": np.nan}.get(values.dtype.kind, "")
-        dtype = np.result_type(values, of_rest) if values.dtype.kind == "U" else values.dtype
-        filled[name] = np.empty((len(blank), *values.shape[1:]), dtype)
-        filled[name][~blank], filled[name][blank] = values, of_rest
-    reasons = np.zeros(len(blank), np.array([why for _, why in left_out]).dtype)
-    reasons[blank] = [why for _, why in left_out]
-    return Table({**filled, "error": reasons}, blank)
+    called, reasons = (np.array(texts) for texts in zip(*left_out, strict=True))
+    title = next(iter(columns))
+    for name, values in [*columns.items(), ("error", np.full(n, ""))]:
+        rest = {title: called, "error": reasons}.get(name, np.array({"i": NUMBER_OF_NONE, "f": np.nan}.get(values.dtype.kind, "")))
+        values = values.astype(str) if name == title else values
+        # Text is as long as the longest of both; a number's type stays.
+        filled[name] = np.empty((len(blank), *values.shape[1:]), np.result_type(values, rest) if rest.dtype.kind == "U" else values.dtype)
+        filled[name][~blank], filled[name][blank] = values, rest
+    return Table(filled, blank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,10 @@ def _npy(path: Path, columns: Columns, blank: np.ndarray | None) -> None:
 
 
 def _npz(path: Path, columns: Columns, blank: np.ndarray | None) -> None:
-    np.savez(path, **columns)  # type: ignore[arg-type]
+    with zipfile.ZipFile(path, "w") as archive:  # not np.savez, which takes a column "file" for its own argument
+        for name, values in columns.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def with_cluster_names(path: str | os.PathLike[str], names: Sequence[str] | None) -> str:
