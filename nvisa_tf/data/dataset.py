@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import hashlib
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -46,8 +48,8 @@ class Dataset:
 
     Attributes:
       name: for reports.
-      x: raw examples [n, *shape], uint8, another integer type, or float; may be a memory map
-        or some rows of one.
+      x: raw examples [n, *shape], uint8, another integer type, or float; may be a memory map or some rows of one, or a sparse matrix of
+        SciPy's, of which batches alone are made dense.
       y: integer labels [n], or None.
       max_value: the largest value that the format allows (255 for bytes), or None if unknown.
       ids: what the person calls each example, such as its file's name, str [n]; None: nothing but its place, which is in `rows`.
@@ -62,6 +64,11 @@ class Dataset:
     ids: np.ndarray | None = None
     rows: np.ndarray | None = None
     origin: Origin = Origin()
+
+    def __post_init__(self) -> None:
+        x: Any = self.x
+        if _is_sparse(x):
+            object.__setattr__(self, "x", RowView(x.tocsr(), np.arange(x.shape[0])))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -89,9 +96,17 @@ class Dataset:
     def take(self, rows: np.ndarray | slice) -> Dataset:
         """The same data set with these rows only; those of a memory map stay in the file."""
         rows = np.flatnonzero(rows) if isinstance(rows, np.ndarray) and rows.dtype == bool else rows
-        x = RowView(self.x, rows) if isinstance(self.x, np.memmap) and isinstance(rows, np.ndarray) else self.x[rows]
+        x: Array
+        if isinstance(self.x, RowView):
+            x = self.x.take(rows)
+        else:
+            x = RowView(self.x, rows) if isinstance(self.x, np.memmap) and isinstance(rows, np.ndarray) else self.x[rows]
         y, ids = (None if values is None else values[rows] for values in (self.y, self.ids))
         return dataclasses.replace(self, x=x, y=y, ids=ids, rows=self.places[rows])
+
+    def labelled(self, y: np.ndarray | None, class_names: tuple[str, ...] = ()) -> Dataset:
+        """The same data set with these labels [n], and their names if they have some."""
+        return dataclasses.replace(self, y=y, origin=dataclasses.replace(self.origin, class_names=class_names))
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """The examples piece by piece: (index of the first, array [at most CHUNK, *shape])."""
@@ -117,19 +132,67 @@ class Splits:
         return [("all", self.train)] if self.test is self.train else [("train", self.train), ("test", self.test)]
 
 
-def from_array(name: str, x: np.ndarray, y: np.ndarray | None = None) -> Dataset:
-    """A data set of a plain array, unchecked: truth values as bytes, and for bytes the largest value that their format allows.
+def from_array(name: str, x: Any, y: Any = None) -> Dataset:
+    """A data set of a plain array or a sparse matrix, unchecked: for bytes with the largest value that their format allows.
+
+    Truth values become bytes, objects that are numbers floats. Labels may be whole numbers of any type, or text, whose values in
+    alphabetical order are then named 0, 1, ....
 
     Bytes up to 1 are a mask. Where the largest of all images' is under `DARK`, as in scikit-learn's digits (0 to 16), 255 is not what the
     format allows, and what it does is unknown.
+
+    Raises:
+      ValueError: objects that are no numbers, or labels that are neither whole numbers nor text; one sentence says which.
     """
+    sparse = _is_sparse(x)
+    x = x if sparse or isinstance(x, np.ndarray) else np.asarray(x)
+    if x.dtype.kind == "O":
+        x = _numbers(name, x)
     if x.dtype.kind == "b":
         x = x.astype(np.uint8)
-    peak = None
+    dataset = Dataset(name, x, None, None)
     if x.dtype == np.uint8:
-        top = x.max(initial=0)
-        peak = 1.0 if top <= 1 else None if x.ndim >= 3 and top < DARK else 255.0
-    return Dataset(name, x, y, peak)
+        top = dataset.x.maximum() if isinstance(dataset.x, RowView) else dataset.x.max(initial=0)
+        dataset = dataclasses.replace(dataset, max_value=1.0 if top <= 1 else None if x.ndim >= 3 and top < DARK else 255.0)
+    if y is None:
+        return dataset
+    labels, class_names = _whole_labels(name, np.asarray(y))
+    return dataclasses.replace(dataset, y=labels, origin=Origin(class_names=class_names))
+
+
+def _is_sparse(x: Any) -> bool:
+    """Whether it is a sparse matrix of SciPy's, without loading SciPy."""
+    return type(x).__module__.startswith("scipy.sparse") and hasattr(x, "tocsr")
+
+
+def _numbers(name: str, x: np.ndarray) -> np.ndarray:
+    """Objects as numbers, float64."""
+    flat = x.ravel()
+    odd = next((i for i, value in enumerate(flat) if not isinstance(value, (numbers.Real, decimal.Decimal, np.bool_, type(None)))), None)
+    if odd is not None:
+        where = ", ".join(map(str, np.unravel_index(odd, x.shape)))
+        raise ValueError(f"{name}: x[{where}] is {type(flat[odd]).__name__}, not a number; give an array of numbers of one shape.")
+    return np.array([np.nan if value is None else float(value) for value in flat], np.float64).reshape(x.shape)
+
+
+def _whole_labels(name: str, y: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as integers, and their names where they are text."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind == "O" and all(isinstance(value, (numbers.Real, np.bool_)) for value in y.ravel()):
+        y = y.astype(np.float64)
+    if y.dtype.kind == "O" and not all(isinstance(value, str) for value in y.ravel()):
+        raise ValueError(f"{name}: y has objects that are neither numbers nor text; labels must be whole numbers or text.")
+    if y.dtype.kind in "OUT" and y.ndim == 1:
+        class_names, codes = np.unique(y.astype(str), return_inverse=True)
+        return codes.astype(np.int64), tuple(class_names.tolist())
+    if y.dtype.kind == "f":
+        odd = ~np.isfinite(y) | (y != np.round(y))
+        if odd.any():
+            first = int(np.argmax(odd.ravel()))
+            raise ValueError(f"{name}: y has {y.ravel()[first]:g} for example {first}; labels must be whole numbers or text.")
+        y = y.astype(np.int64)
+    return (y.astype(np.int64) if y.dtype.kind == "b" else y), ()
 
 
 def check(dataset: Dataset, constant: bool = False) -> Dataset:
@@ -149,18 +212,19 @@ def check(dataset: Dataset, constant: bool = False) -> Dataset:
             raise ValueError(f"{name}: y has the shape {list(y.shape)} but x has {len(x)} examples; y must hold one label each.")
         if y.dtype.kind not in "biu":
             raise ValueError(f"{name}: y has the type {y.dtype}; labels must be integers.")
-    bad, first = 0, -1
+    bad, first, place = 0, -1, ""
     low, high = np.inf, -np.inf
     for start, part in dataset.chunks():
         finite = np.isfinite(part).reshape(len(part), -1)
         if not finite.all():
             if first < 0:
-                first = start + int(np.argmax(~finite.all(1)))
+                row = int(np.argmax(~finite.all(1)))
+                first, place = start + row, _value_name(dataset, int(np.argmax(~finite[row])), ", ")
             bad += int(np.count_nonzero(~finite))
         elif not bad:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     if bad:
-        raise ValueError(f"{name}: x has {bad} values that are NaN or Inf, the first in example {first}; remove or fill them.")
+        raise ValueError(f"{name}: x has {bad} values that are NaN or Inf, the first in example {first}{place}; remove or fill them.")
     if low == high and not constant:
         raise ValueError(f"{name}: every value of x is {low:g}; constant data has no clusters.")
     return dataset
@@ -199,11 +263,20 @@ def input_scaling(dataset: Dataset, method: str = "auto") -> tuple[np.ndarray, n
     for _, part in dataset.chunks():
         scaler.partial_fit(part.reshape(len(part), -1))
     for column in np.flatnonzero((scaler.var_ > 0) & (np.abs(scaler.mean_) > FLOAT32_SPAN * scaler.scale_)):
+        what = _value_name(dataset, int(column)) or f"value {column} of the examples"
         raise ValueError(
-            f"{dataset.name}: value {column} of the examples is about {scaler.mean_[column]:.6g} and differs by about "
-            f"{scaler.scale_[column]:.2g} only, which 32-bit numbers blur; subtract an offset from it first."
+            f"{dataset.name}: {what} is about {scaler.mean_[column]:.6g} and differs by about {scaler.scale_[column]:.2g} only, "
+            "which 32-bit numbers blur; subtract an offset from it first."
         )
     return (1 / scaler.scale_).astype(np.float32), (-scaler.mean_ / scaler.scale_).astype(np.float32)
+
+
+def _value_name(dataset: Dataset, index: int, before: str = "") -> str:
+    """What a value of the vectors is called, as "column age", with `before` before it; "" where they have no names."""
+    names = dataset.origin.feature_names
+    if len(names) != np.prod(dataset.shape):
+        return ""
+    return f"{before}{names[index] if names[index].startswith('column ') else f'column {names[index]}'}"
 
 
 def _extremes(dataset: Dataset) -> tuple[float, float]:

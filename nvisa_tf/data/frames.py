@@ -1,0 +1,163 @@
+"""Frames as tables: pandas, polars and anything else that speaks Arrow, and Parquet files."""
+
+from __future__ import annotations
+
+import decimal
+import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nvisa_tf.data.columns import Column, KeepRaw, Table, as_objects, column_of_text, settle_commas
+
+if TYPE_CHECKING:
+    import pyarrow
+
+NEEDS_PYARROW = 'needs the package pyarrow; install it by pip install "nvisa-tf[tables]"'
+
+
+def is_frame(data: Any) -> bool:
+    """Whether it is a table in memory: named columns of one length, of pandas, polars, Arrow or what else speaks their protocols."""
+    if any(hasattr(data, name) for name in ("__dataframe__", "__arrow_c_stream__")) and hasattr(data, "__len__"):
+        return not (hasattr(data, "ndim") and data.ndim == 1) and not hasattr(data, "to_frame")  # a series is an array
+    return type(data).__module__.startswith(("pyarrow", "pandas")) and hasattr(data, "columns")
+
+
+def table_of_frame(frame: Any, source: str = "X", keep_raw: KeepRaw = lambda name: False) -> Table:
+    """The columns of a frame; the index of a pandas frame, if it is no plain count, becomes the first column.
+
+    Args:
+      frame: of pandas, polars or Arrow.
+      source: what it is called in messages.
+      keep_raw: for which columns, by name, texts are kept beside numbers.
+
+    Raises:
+      ValueError: no pyarrow, two columns of one name, or no row.
+    """
+    pairs = _pandas_columns(frame, source) if _is_pandas(frame) else _arrow_columns(frame, source)
+    names = [name for name, _ in pairs]
+    for i, name in enumerate(names):
+        if name and name in names[:i]:
+            raise ValueError(f"{source} has two columns named {name}; give each column a name of its own.")
+    if not pairs or not len(frame):
+        raise ValueError(f"{source} has no {'rows' if pairs else 'columns'}; a table has a row for each example.")
+    columns = [_column(name, values, keep_raw(name)) for name, values in pairs]
+    settled = settle_commas(columns, set(), source)
+    return Table(source, tuple(settled), True, np.arange(len(frame)), "row")
+
+
+def read_parquet(path: str, keep_raw: KeepRaw = lambda name: False) -> Table:
+    """The columns of a Parquet file; ValueError, in one sentence, where it cannot be read."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ValueError(f"Reading {path} {NEEDS_PYARROW}.") from error
+    try:
+        frame = parquet.ParquetFile(path).read()
+    except PermissionError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is damaged, cut off or no Parquet file; write it again.") from error
+    index = _pandas_index(frame)
+    table = table_of_frame(frame.drop_columns(index) if index and set(index) != set(frame.column_names) else frame, path, keep_raw)
+    if not index or "index" in frame.column_names:
+        return table
+    ids = table_of_frame(frame.select(index[:1]).rename_columns(["index"]), path, lambda name: True).columns[0]
+    return Table(path, (ids, *table.columns), True, table.places, "row")
+
+
+def _pandas_index(frame: pyarrow.Table) -> list[str]:
+    """The nameless columns that pandas keeps its index in."""
+    return [name for name in frame.column_names if name.startswith("__index_level_")]
+
+
+def _is_pandas(frame: Any) -> bool:
+    return type(frame).__module__.startswith("pandas")
+
+
+def _pandas_columns(frame: Any, source: str) -> list[tuple[str, Any]]:
+    """Names and Arrow arrays of a pandas frame; objects that Arrow has no type for as they are."""
+    pyarrow = _pyarrow(source)
+    pairs: list[tuple[str, Any]] = []
+    index = frame.index
+    if type(index).__name__ not in ("RangeIndex", "MultiIndex"):
+        name = str(index.name or "index")
+        if name not in map(str, frame.columns):
+            pairs.append((name, _arrow_or_objects(pyarrow, index)))
+    for i, name in enumerate(frame.columns):
+        pairs.append((str(name), _arrow_or_objects(pyarrow, frame.iloc[:, i])))
+    return pairs
+
+
+def _arrow_or_objects(pyarrow: Any, values: Any) -> Any:
+    if getattr(values.dtype, "name", "").startswith("Sparse"):
+        values = values.sparse.to_dense()
+    try:
+        return pyarrow.array(values, from_pandas=True)
+    except (pyarrow.ArrowException, TypeError):  # a column of several types, or of Python objects
+        return list(values)
+
+
+def _arrow_columns(frame: Any, source: str) -> list[tuple[str, Any]]:
+    pyarrow = _pyarrow(source)
+    if isinstance(frame, pyarrow.RecordBatch):
+        frame = pyarrow.Table.from_batches([frame])
+    if not isinstance(frame, pyarrow.Table):
+        from pyarrow import interchange
+
+        frame = pyarrow.table(frame) if hasattr(frame, "__arrow_c_stream__") else interchange.from_dataframe(frame)
+    return [(name, frame.column(i)) for i, name in enumerate(frame.column_names)]
+
+
+def _pyarrow(source: str) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ValueError(f"Taking {source} as a frame {NEEDS_PYARROW}.") from error
+    return pyarrow
+
+
+def _column(name: str, values: Any, keep_raw: bool) -> Column:
+    """A column of an Arrow array, or of a list of Python objects."""
+    if isinstance(values, list):
+        return _of_objects(name, values, keep_raw)
+    import pyarrow
+    from pyarrow import types
+
+    if isinstance(values, pyarrow.ChunkedArray):
+        values = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
+        values = values.combine_chunks() if isinstance(values, pyarrow.ChunkedArray) else values
+    kind = values.type
+    if types.is_dictionary(kind):
+        values = values.dictionary_decode()
+        kind = values.type
+    if types.is_boolean(kind):
+        return Column(name, "bool", _floats(values.cast(pyarrow.uint8())))
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        raw = (
+            as_objects(None if v is None or v != v else str(v) for v in values.to_pylist()) if keep_raw and types.is_integer(kind) else None
+        )
+        return Column(name, "number", _floats(values), raw)
+    if types.is_null(kind):
+        return Column(name, "number", np.full(len(values), np.nan))
+    if types.is_string(kind) or types.is_large_string(kind) or kind == pyarrow.string_view():
+        return column_of_text(name, ["" if v is None else v for v in values.to_pylist()], keep_raw)
+    texts = as_objects(None if v is None else str(v) for v in values.to_pylist())
+    return Column(name, "date" if types.is_temporal(kind) else "other", texts)
+
+
+def _floats(values: Any) -> np.ndarray:
+    import pyarrow
+
+    if pyarrow.types.is_decimal(values.type):
+        return np.array([np.nan if v is None else float(v) for v in values.to_pylist()])
+    return np.array(values.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _of_objects(name: str, values: Sequence[Any], keep_raw: bool) -> Column:
+    """Python objects: numbers of several types, or numbers and text."""
+    if all(value is None or isinstance(value, (numbers.Real, decimal.Decimal, str, np.bool_)) or value != value for value in values):
+        return column_of_text(name, ["" if value is None or value != value else str(value) for value in values], keep_raw)
+    return Column(name, "other", as_objects(None if value is None else str(value) for value in values))

@@ -1,0 +1,94 @@
+"""Data in memory as data sets: arrays, sparse matrices, frames, AnnData, `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nvisa_tf.config.run import DataConfig
+from nvisa_tf.data.dataset import Dataset, check, from_array
+from nvisa_tf.data.frames import is_frame, table_of_frame
+from nvisa_tf.data.h5ad import dataset_of_anndata, is_anndata
+from nvisa_tf.data.roles import may_be_text
+from nvisa_tf.data.tables import check_width, dataset_of
+
+
+def as_dataset(
+    data: Any,
+    y: Any = None,
+    config: DataConfig | None = None,
+    table: Mapping[str, Any] | None = None,
+    name: str = "X",
+    constant: bool = False,
+) -> Dataset:
+    """Examples in memory as a checked `Dataset`.
+
+    Args:
+      data: an array [n, d], [n, h, w] or [n, h, w, c] or what NumPy makes one of; a sparse matrix of SciPy's, of which batches alone are
+        made dense; a frame of pandas, polars or Arrow, taken as a table file is; an AnnData object; a `tf.data.Dataset`, which is read
+        whole into memory; or a `Dataset`.
+      y: labels [n], whole numbers or text, where `data` has none.
+      config: how a table is taken; None: by the defaults.
+      table: `Origin.table` of the data that a model was trained on, whose columns are to be made again.
+      name: what the data are called in reports and messages.
+      constant: allow data of one value, as `check` does.
+
+    Raises:
+      ValueError: data that cannot be used; one sentence says why.
+    """
+    config = config or DataConfig(dataset=name)
+    if isinstance(data, Dataset):
+        dataset = data
+    elif is_anndata(data):
+        dataset = dataset_of_anndata(data, name, config, table)
+    elif is_frame(data):
+        dataset = dataset_of(table_of_frame(data, name, lambda column: may_be_text(column, config)), config, table)
+    elif _is_tf_dataset(data):
+        x, labels = _elements(data, name)
+        dataset = from_array(name, x, labels)
+    else:
+        dataset = from_array(name, _array(data, name))
+    if y is not None:
+        if dataset.y is not None:
+            raise ValueError(f"{name} has labels of its own and y was given too; leave one of them out.")
+        labelled = from_array(name, np.zeros((0, 1)), y)
+        dataset = dataset.labelled(labelled.y, labelled.origin.class_names)
+    if table and dataset.origin.kind != "table":
+        check_width(dataset, table)
+    return check(dataset, constant)
+
+
+def _array(data: Any, name: str) -> Any:
+    try:
+        return data if hasattr(data, "tocsr") else np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name} has rows of different lengths; give an array of numbers of one shape.") from error
+
+
+def _is_tf_dataset(data: Any) -> bool:
+    """Whether it is a `tf.data.Dataset`, without loading TensorFlow."""
+    return type(data).__module__.startswith("tensorflow.") and hasattr(data, "element_spec")
+
+
+def _elements(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The examples and labels of a `tf.data.Dataset` of x or (x, y), one by one or in batches."""
+    if int(data.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
+        raise ValueError(f"{name} repeats without end; take() a number of its elements, or leave repeat() out.")
+    spec = data.element_spec
+    labelled = isinstance(spec, tuple) and len(spec) == 2
+    first = spec[0] if labelled else spec
+    if not hasattr(first, "shape") or first.shape.rank is None:
+        raise ValueError(f"{name} has elements other than x or (x, y) of known rank; map() them to such.")
+    rank = spec[1].shape.rank if labelled else None
+    batched = rank == 1 or (rank is None and first.shape.rank > 0 and first.shape[0] is None)
+    parts: list[Any] = [part if labelled else (part, None) for part in data.as_numpy_iterator()]
+    if not parts:
+        raise ValueError(f"{name} has no elements; a data set needs at least one example.")
+    join = np.concatenate if batched else np.stack
+    try:
+        x = join([part[0] for part in parts])
+        return x, join([part[1] for part in parts]) if labelled else None
+    except ValueError as error:
+        raise ValueError(f"{name} has elements of different shapes; bring them to one by map().") from error
