@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import itertools
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,8 @@ from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.io.files import replacing
-from nvisa_tf.io.images import NotAnImageError, load_image
+from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, printable, without_images
+from nvisa_tf.io.images import RESIZE, NotAnImageError, read_image
 
 ARRAYS = (".npy", ".npz")
 
@@ -27,14 +30,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of classify."""
     parser.add_argument("encoder", metavar="ENCODER", help="a .tflite encoder that nvisa-tf export wrote")
     parser.add_argument(
-        "images",
-        metavar="IMAGE",
-        nargs="+",
-        help="image files, folders (what is no image in them is named and left out), .npy or .npz files (key x)",
+        "images", metavar="IMAGE", nargs="+", help="image files, folders of images and of folders of them, .npy or .npz files (key x)"
     )
     parser.add_argument("--output", metavar="FILE", help="a .csv file instead of lines on the terminal; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
-    parser.add_argument("--resize", action="store_true", help="bring images to the encoder's shape (default: refuse other shapes)")
+    parser.add_argument(
+        "--resize",
+        nargs="?",
+        const=True,
+        choices=RESIZE,
+        help="bring images of other sizes to the encoder's: with a border, cut, or distorted; without a word as in training, or pad "
+        "(default: as in training on a folder of images; else other sizes are refused)",
+    )
     parser.add_argument("--invert", action="store_true", help="turn dark on light into light on dark (default: images as they are)")
     parser.add_argument(
         "--range",
@@ -44,6 +51,32 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the interpreter (default 1)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images at a time (default 64)")
+
+
+class _Example(NamedTuple):
+    source: str
+    position: int
+    values: np.ndarray | None  # None: it cannot be read
+    error: str = ""
+
+
+class _Row(NamedTuple):
+    cells: list[Any]
+    cluster: int | None
+    error: str
+
+
+@dataclasses.dataclass
+class _Said:
+    """What there is to say of the files, once for all."""
+
+    tally: Tally = dataclasses.field(default_factory=Tally)
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def print(self) -> None:
+        for sentence in [*self.tally.sentences(), *left_out_sentences(self.left_out, self.others)]:
+            print(f"nvisa-tf: {sentence}", file=sys.stderr)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -57,64 +90,100 @@ def run(flags: argparse.Namespace) -> int:
     about = sidecar.read(beside) if (beside / sidecar.NAME).is_file() else {}
     names = about.get("cluster_names", [])
     names = names if len(names) == encoder.n_clusters else [f"cluster {k}" for k in range(encoder.n_clusters)]
-    rows: Iterator[list[Any]] = _rows(flags, encoder, names, flags.range or about.get("input", {}).get("range"))
-    first = next(rows, None)  # before anything is printed
+    taken, said = about.get("input", {}), _Said()
+    examples = _examples(flags, encoder, flags.range or taken.get("range"), _resize(flags.resize, taken), said)
+    rows: Iterable[_Row] = _rows(flags, encoder, names, examples)
+    first = next(iter(rows), None)  # before anything is printed
     if first is None:
         raise ValueError("There are no examples to classify.")
     rows = itertools.chain([first], rows)
+    errors = False
+    if any(Path(word).is_dir() for word in flags.images):  # only there a file may be unreadable, for which there is a column
+        rows = list(rows)
+        errors = any(row.error for row in rows)
+        if all(row.error for row in rows):
+            name, why = said.left_out[0]
+            raise ValueError(f"None of {len(rows):,} files can be read as an image; the first is {name} ({why}).")
     header = ["source", "index", "cluster", "name", "probability"]
-    if flags.probabilities:
-        header += [f"q_{k}" for k in range(encoder.n_clusters)]
-    if output is None:
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
-        return 0
+    header += [f"q_{k}" for k in range(encoder.n_clusters)] if flags.probabilities else []
+    header += ["error"] if errors else []
     sizes = np.zeros(encoder.n_clusters, int)
-    with replacing(output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+
+    def write(file: Any) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(header)
         for row in rows:
-            table.writerow(row)
-            sizes[row[2]] += 1
-    print(f"{sizes.sum():,} examples clustered into {output}; cluster sizes: {' '.join(map(str, sizes))}")
+            table.writerow([*row.cells, row.error] if errors else row.cells)
+            if row.cluster is not None:
+                sizes[row.cluster] += 1
+
+    if output is None:
+        write(sys.stdout)
+        said.print()
+        return 0
+    with replacing(output) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        write(file)
+    said.print()
+    unread = f", {len(said.left_out):,} could not be read" if said.left_out else ""
+    print(f"{sizes.sum():,} examples clustered into {output}{unread}; cluster sizes: {' '.join(map(str, sizes))}")
     return 0
 
 
-class _Example(NamedTuple):
-    source: str
-    position: int
-    values: np.ndarray
+def _resize(given: str | bool | None, taken: dict[str, Any]) -> str | None:
+    """How other sizes come to the encoder's: as asked, or as model.json says; None: not at all."""
+    if isinstance(given, str):
+        return given
+    if given:
+        return taken.get("resize", "stretch") or "pad"  # a model.json of before does not say; images were stretched then
+    return taken.get("resize")
 
 
-def _rows(flags: argparse.Namespace, encoder: ClusterEncoder, names: list[str], span: Any) -> Iterator[list[Any]]:
-    examples = _examples(flags, encoder, span)
+def _rows(flags: argparse.Namespace, encoder: ClusterEncoder, names: list[str], examples: Iterator[_Example]) -> Iterator[_Row]:
+    empty = [""] * (2 + (encoder.n_clusters if flags.probabilities else 0))
     while batch := list(itertools.islice(examples, flags.batch_size)):
-        with quiet_stderr():  # the interpreter announces its delegate
-            clusters, probabilities = encoder.classify(np.stack([example.values for example in batch]), flags.batch_size)
-        for example, cluster, q in zip(batch, clusters, probabilities, strict=True):
-            row = [example.source, example.position, int(cluster), names[cluster], f"{q[cluster]:.6g}"]
-            yield row + [f"{p:.6g}" for p in q] if flags.probabilities else row
+        values = [example.values for example in batch if example.values is not None]
+        answers: Iterator[Any] = iter(())
+        if values:
+            with quiet_stderr():  # the interpreter announces its delegate
+                answers = zip(*encoder.classify(np.stack(values), flags.batch_size), strict=True)
+        for example in batch:
+            if example.values is None:
+                yield _Row([example.source, example.position, "", *empty], None, example.error)
+                continue
+            cluster, q = next(answers)
+            cells = [example.source, example.position, int(cluster), names[cluster], f"{q[cluster]:.6g}"]
+            yield _Row(cells + [f"{p:.6g}" for p in q] if flags.probabilities else cells, int(cluster), "")
 
 
-def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any) -> Iterator[_Example]:
-    for path, named in _files(flags.images):
-        if path.suffix in ARRAYS:
-            values = _array(path)
-            if values.shape[1:] != encoder.shape:
-                raise ValueError(
-                    f"{path} has the shape {list(values.shape)}; this encoder takes [n, {', '.join(map(str, encoder.shape))}]."
-                )
-            yield from (_Example(str(path), i, values[i]) for i in range(len(values)))
+def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any, resize: str | None, said: _Said) -> Iterator[_Example]:
+    for word in flags.images:
+        if not Path(word).exists():
+            raise FileNotFoundError(f"There is no file {word}.")
+    for word in flags.images:
+        path = Path(word)
+        if path.is_dir():
+            found = find_images(path)
+            if not found.files:
+                raise ValueError(without_images(path, [], found.others))
+            said.others.update(found.others)
+            files = [(f"{printable(str(path))}/{file.name}", file.path, why) for file, why in found.files]
+        elif path.suffix.lower() in ARRAYS:
+            yield from (_Example(printable(word), i, values) for i, values in enumerate(_array(path, encoder.shape)))
             continue
-        try:
-            image = load_image(path, encoder.shape, resize=flags.resize, invert=flags.invert)
-        except NotAnImageError as error:
-            if named:
-                raise
-            print(f"nvisa-tf: left out: {error}", file=sys.stderr)
-            continue
-        yield _Example(str(path), 0, _in_range(image, encoder.dtype, span))
+        else:
+            files = [(printable(word), path, "")]
+        for source, file, why in files:
+            try:
+                if why:
+                    raise NotAnImageError(source, why)
+                values = said.tally.add(read_image(file, encoder.shape, resize=resize))
+            except NotAnImageError as error:
+                if not path.is_dir():
+                    raise
+                said.left_out.append((source, error.why))
+                yield _Example(source, 0, None, error.why)
+                continue
+            yield _Example(source, 0, _in_range(255 - values if flags.invert else values, encoder.dtype, span))
 
 
 def _in_range(image: np.ndarray, dtype: np.dtype, span: Any) -> np.ndarray:
@@ -126,29 +195,20 @@ def _in_range(image: np.ndarray, dtype: np.dtype, span: Any) -> np.ndarray:
     return values.round() if dtype == np.uint8 else values
 
 
-def _files(words: list[str]) -> list[tuple[Path, bool]]:
-    """Files by name, and the files that folders hold, in the order of their names; of each whether it was named itself."""
-    paths: list[tuple[Path, bool]] = []
-    for word in words:
-        path = Path(word)
-        if not path.exists():
-            raise FileNotFoundError(f"There is no file {path}.")
-        found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"The folder {path} has no files; folders in it are not searched.")
-        paths += [(file, not path.is_dir()) for file in found]
-    return paths
-
-
-def _array(path: Path) -> np.ndarray:
+def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The examples of an array file, which stay in it where it is mapped."""
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return loaded["x"]
+        if not isinstance(loaded, np.ndarray):
+            with loaded:
+                loaded = loaded["x"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an array (of the key x, in a .npz file): {error}.") from error
+        raise ValueError(
+            f"{path} cannot be read as an array; write it with np.save, or with np.savez under the key x, of numbers alone."
+        ) from error
+    if loaded.shape[1:] != shape:
+        raise ValueError(f"{path} has the shape {list(loaded.shape)}; this encoder takes [n, {', '.join(map(str, shape))}].")
+    return loaded
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -4,6 +4,7 @@
  "name": data set, "run": path of the training run, "created": ISO time, "versions": {package: version},
  "n_clusters": K, "latent_dim": D, "cluster_names": [K names],
  "input": {"shape": [...], "dtype": of raw examples, "range": [lowest, highest] of the training data's values,
+           "resize": how image files came to the shape, "pad", "crop" or "stretch"; null: the training data had it,
            "preprocessing": where it happens},
  "files": [{"path": beside model.json, "format", "quantize", "bytes", "sha256", "verification": {...} or null,
             "signatures": {name: {"inputs" and "outputs": {name: {"shape": [null for any, ...], "dtype"}}}} or null for Keras}]}

@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from nvisa_tf.export.bundle import export_run
 from nvisa_tf.export.runtime import ClusterEncoder
+from nvisa_tf.io.images import load_image
 from nvisa_tf.runs.workflows import load_run
 
 
@@ -105,13 +107,14 @@ def test_resize_and_invert_when_asked(cli, exported, expected, tmp_path):
         (["x.npy", "x.npy"], "is not a TFLite file"),
         (["generator.tflite", "x.npy"], "has no signature 'cluster'"),
         (["encoder.tflite", "labels.txt"], "cannot be read as an image"),
-        (["encoder.tflite", "empty"], "folder empty has no files"),
-        (["encoder.tflite", "bad.npy"], "cannot be read as an array"),
+        (["encoder.tflite", "empty"], "The folder empty has no images; give one"),
+        (["encoder.tflite", "bad.npy"], "bad.npy cannot be read as an array; write it with np.save"),
         (["encoder.tflite", "wrong.npy"], "has the shape [2, 5, 6]; this encoder takes [n, 6, 6]"),
         (["encoder.tflite", "x.npy", "--batch-size", "0"], "must be at least 1"),
         (["encoder.tflite", "x.npy", "--threads", "0"], "must be at least 1"),
         (["encoder.tflite", "x.npy", "--output", "o.txt"], "must end in .csv"),
         (["encoder.tflite", "x.npy", "--range", "a"], "not two numbers"),
+        (["encoder.tflite", "x.npy", "--resize", "squeeze"], "invalid choice: 'squeeze'"),
         (["encoder.tflite"], "required"),
     ],
 )
@@ -142,17 +145,79 @@ def test_nothing_is_written_when_an_image_is_bad(cli, exported, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"images", "o.csv"}
 
 
-def test_what_is_no_image_in_a_folder_is_named_and_left_out(cli, exported, tmp_path):
+def test_what_cannot_be_read_in_a_folder_has_a_row_with_the_reason(cli, exported, tmp_path):
     shutil.copytree(exported / "images", tmp_path / "images")
-    before = table(cli("classify", exported / "encoder.tflite", tmp_path / "images")[1])
+    words = ("classify", exported / "encoder.tflite", tmp_path / "images", "--batch-size", 4)
+    before = table(cli(*words, "--probabilities")[1])
+    assert "error" not in before[0]
     (tmp_path / "images" / "00.txt").write_text("notes")
-    (tmp_path / "images" / "99.png").write_text("no image")
-    code, out, err = cli("classify", exported / "encoder.tflite", tmp_path / "images")
+    (tmp_path / "images" / "04.png.png").write_text("no image")
+    (tmp_path / "images" / "99.jpg").touch()
+    code, out, err = cli(*words, "--probabilities")
+    rows = table(out)
     assert code == 0
-    assert table(out) == before
-    assert [line.split("images/")[1].split(" ")[0] for line in err.splitlines()] == ["00.txt", "99.png"]
-    for path in (tmp_path / "images").glob("*.png"):
+    assert [{k: v for k, v in row.items() if k != "error"} for row in rows if not row["error"]] == before
+    wrong = [row for row in rows if row["error"]]
+    assert [(row["source"], row["error"]) for row in wrong] == [
+        (f"{tmp_path}/images/04.png.png", "it holds something else"),
+        (f"{tmp_path}/images/99.jpg", "it is empty"),
+    ]
+    assert rows.index(wrong[0]) == 5  # where its name puts it
+    assert all(not value for row in wrong for name, value in row.items() if name not in ("source", "index", "error"))
+    assert "04.png.png (it holds something else)" in err
+    assert "Passed over, as no images: 1 .txt." in err
+    code, out, _ = cli(*words, "--output", tmp_path / "o.csv")
+    assert (code, len(table((tmp_path / "o.csv").read_text()))) == (0, 22)
+    assert out.startswith("20 examples clustered into")
+    assert ", 2 could not be read; cluster sizes" in out
+    for path in (tmp_path / "images").glob("[0-3]*.png"):
         path.unlink()
-    code, _, err = cli("classify", exported / "encoder.tflite", tmp_path / "images")
-    assert code == 2
-    assert "no examples to classify" in err
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert "None of 1 files can be read as an image; the first is" in err
+
+
+def test_folders_within_are_searched_and_linked_ones_too(cli, exported, tmp_path):
+    """As train and predict do; the names are the files' paths as given."""
+    shutil.copytree(exported / "images", tmp_path / "elsewhere")
+    (tmp_path / "photos" / "a" / "b").mkdir(parents=True)
+    shutil.copy(exported / "images" / "00.png", tmp_path / "photos" / "a" / "b")
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    rows = table(cli("classify", exported / "encoder.tflite", tmp_path / "photos")[1])
+    expected = ["a/b/00.png", *(f"linked/{i:02}.png" for i in range(20))]
+    assert [row["source"] for row in rows] == [f"{tmp_path}/photos/{name}" for name in expected]
+    assert rows[0]["cluster"] == rows[1]["cluster"]
+
+
+@pytest.mark.parametrize("stored", ["pad", "crop", "stretch", None, "nothing"])
+def test_images_come_to_the_encoders_shape_as_in_training(cli, exported, tmp_path, stored):
+    """model.json says how; --resize with a word says otherwise. Files of before say nothing: they refuse, or stretch."""
+    for name in ("encoder.tflite", "model.json"):
+        shutil.copy(exported / name, tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    assert about["input"]["resize"] is None  # trained on an array, whose images all have the shape
+    del about["input"]["resize"]
+    if stored != "nothing":
+        about["input"]["resize"] = stored
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    values = np.random.default_rng(0).integers(0, 256, (20, 50)).astype(np.uint8)
+    path = tmp_path / "wide.png"
+    Image.fromarray(values).save(path)
+    encoder = ClusterEncoder(tmp_path / "encoder.tflite")
+
+    def found(*words):
+        code, out, err = cli("classify", tmp_path / "encoder.tflite", path, "--probabilities", *words)
+        return [float(table(out)[0][f"q_{k}"]) for k in range(3)] if code == 0 else err
+
+    def wanted(resize):
+        return encoder.classify(load_image(path, (6, 6), resize=resize)[None])[1][0]
+
+    assert np.abs(wanted("pad") - wanted("stretch")).max() > 1e-3
+    if stored in (None, "nothing"):
+        assert "[20, 50], and this encoder takes [6, 6]" in found()
+    else:
+        np.testing.assert_allclose(found(), wanted(stored), atol=1e-5)
+    alone = {"nothing": "stretch", None: "pad"}.get(stored, stored)
+    np.testing.assert_allclose(found("--resize"), wanted(alone), atol=1e-5)
+    for resize in ("pad", "crop", "stretch"):
+        np.testing.assert_allclose(found("--resize", resize), wanted(resize), atol=1e-5)

@@ -224,7 +224,7 @@ def test_no_labels_and_vectors_that_are_scaled_alike(cli, tmp_path):
         (["train", "--resume", "."], "is not a run directory"),
         (["train", "--epoch", "3"], "unrecognized arguments: --epoch 3 (is --epochs meant?)"),
         (["reproduce", "table1", "--out", "o", "--sedes=3"], "unrecognized arguments: --sedes=3 (is --seeds meant?)"),
-        (["train", "--dataset", "/"], "/ is a folder; say what shape its images are brought to by --image-shape"),
+        (["train", "--dataset", "/"], "/ is the whole file system; give the folder of your images"),
         (["train", "--image-shape", "8,8"], "image_shape is for a folder of images, and digits is none"),
         (["train", "--likelihood", "poisson"], "invalid choice"),
         (["train", "--out", "/proc/nowhere"], "cannot be written"),
