@@ -37,7 +37,8 @@ def warnings_of(
 
     Args:
       report: of the run, as report.json has it. Of its keys are used, where they are there: cluster_sizes, low_confidence_fraction,
-        low_confidence_threshold, step, nonfinite_steps, held_out_iw_bound, eps.
+        low_confidence_threshold, step, nonfinite_steps, held_out_iw_bound, eps,
+        initialization.
       metrics_rows: of the run's metrics.csv, in order; values as text or as numbers.
       n_train: how many examples it was trained on; None: not known.
       sizes: the number of examples in each cluster, [K], where more were assigned than the report's "cluster_sizes" are of.
@@ -45,7 +46,7 @@ def warnings_of(
     sizes = list(report.get("cluster_sizes", [])) if sizes is None else [int(size) for size in sizes]
     return [
         *of_skipped_steps(report.get("step", 0), report.get("nonfinite_steps", 0), annealed="eps" in report),
-        *of_bounds(metrics_rows, report.get("held_out_iw_bound")),
+        *of_bounds(metrics_rows, report.get("held_out_iw_bound"), report.get("initialization", {}).get("held_out_iw_bound")),
         *of_sizes(sizes),
         *of_confidence(report.get("low_confidence_fraction", 0.0), report.get("low_confidence_threshold", 0.8)),
         *(of_number(n_train, len(sizes)) if n_train is not None and sizes else []),
@@ -97,8 +98,8 @@ def of_sizes(sizes: Sequence[int]) -> list[str]:
     return found
 
 
-def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None) -> list[str]:
-    """Of a held-out bound that is no number, or that ended well below its best.
+def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, before: float | None = None) -> list[str]:
+    """Of a held-out bound that is no number, that ended below that before training, or well below its best.
 
     The bound moves with eps while annealing goes on, down for a while even in healthy runs; so its end alone is compared with its best.
     Where the training bound kept rising the model is overfitted, and where that fell too training is unstable.
@@ -106,6 +107,7 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None) 
     Args:
       rows: of metrics.csv.
       held_out: the bound on all held-out examples at the end; None where the method has none.
+      before: the bound before the first step; None: not known.
     """
     if held_out is not None and not math.isfinite(held_out):
         return [
@@ -114,12 +116,17 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None) 
         ]
     course = [(_number(row, "epoch"), _number(row, "held_out_iw_bound"), _number(row, "bound")) for row in rows]
     course = [point for point in course if math.isfinite(point[1])]
-    if len(course) < 2:
+    if not course:
         return []
+    last, trained_last = course[-1][1:]
+    if before is not None and last < before - LEAST_FALL:
+        return [
+            f"The held-out bound ended at {last:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
+            "try a smaller --learning-rate, more --epochs or another --preset."
+        ]
     epoch, best, trained = max(course, key=lambda point: point[1])
-    (_, first, _), (_, last, trained_last) = course[0], course[-1]
-    fall, rise = best - last, best - first
-    if fall <= max(LEAST_FALL, FALL * rise):
+    first = course[0][1] if before is None else before
+    if best - last <= max(LEAST_FALL, FALL * (best - first)):
         return []
     told = f"The held-out bound fell from {best:,.0f} nats at epoch {epoch:g} to {last:,.0f}"
     if trained_last > trained:

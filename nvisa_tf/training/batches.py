@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.data import Array
+from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.models.stage import steps_per_epoch
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of examples up to which they are kept on the device
@@ -71,7 +72,6 @@ def _memory_runner(train_step: Any, step_variable: Any, x: Array, batch_size: in
     data = tf.Variable(np.ascontiguousarray(np.asarray(x)), trainable=False, name="data")
     order_of = functools.partial(permutation, len(x), seed)
 
-    @tf.function(jit_compile=xla)
     def run(n_steps: tf.Tensor) -> None:
         step = tf.convert_to_tensor(step_variable)
         order = order_of(tf.cast(step // per_epoch, tf.int32))
@@ -83,7 +83,8 @@ def _memory_runner(train_step: Any, step_variable: Any, x: Array, batch_size: in
             rows = tf.slice(order, [index * batch_size], [batch_size])
             train_step(tf.gather(data, rows))
 
-    return lambda n_steps: run(tf.constant(n_steps))
+    graph = graph_of(run, jit_compile=xla)
+    return lambda n_steps: graph(tf.constant(n_steps))
 
 
 def _stream_runner(
@@ -105,17 +106,17 @@ def _stream_runner(
 
     iterators: dict[str, Any] = {}
 
-    @tf.function
     def run(iterator: Any, n_steps: tf.Tensor) -> None:
         for _ in tf.range(n_steps):
             one_step(next(iterator))
 
     one_step = tf.function(train_step, jit_compile=True) if xla else train_step
+    graph = graph_of(run)
 
     def run_steps(n_steps: int) -> None:
         if "batches" not in iterators:
             batches = tf.data.Dataset.range(int(step_variable.numpy()), total_steps).map(load)
             iterators["batches"] = iter(batches.prefetch(tf.data.AUTOTUNE))
-        run(iterators["batches"], tf.constant(n_steps))
+        graph(iterators["batches"], tf.constant(n_steps))
 
     return run_steps

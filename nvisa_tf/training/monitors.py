@@ -18,7 +18,7 @@ class StopReason(enum.Enum):
 
 
 class TrainingDiverged(RuntimeError):
-    """So many steps in a row were skipped that going on makes no sense."""
+    """So many steps were skipped, in a row or in all, that going on makes no sense."""
 
 
 class Progress(NamedTuple):

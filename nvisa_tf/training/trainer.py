@@ -22,7 +22,8 @@ from nvisa_tf.models.base import ClusteringModel, TrainingData, TrainingStage, c
 from nvisa_tf.models.stage import steps_per_epoch
 from nvisa_tf.training.batches import step_runner
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
-from nvisa_tf.training.monitors import Monitor, Progress, StopReason, TrainingDiverged
+from nvisa_tf.training.divergence import SkippedSteps, check_in_a_row
+from nvisa_tf.training.monitors import Monitor, Progress, StopReason
 from nvisa_tf.training.rows import evaluation_row, reset, stage_row
 
 REPORTS_A_STAGE = 5  # of the stages before the last
@@ -172,7 +173,7 @@ class Trainer:
         """Train to the end of the last stage, or to a stop, and say why it ended.
 
         Raises:
-          TrainingDiverged: `max_nonfinite_steps` steps in a row were not finite; the last checkpoint stays.
+          TrainingDiverged: too many steps were not finite (see `nvisa_tf.training.divergence`); the last good checkpoint stays.
           OSError: a file cannot be written; the last checkpoint stays.
           ValueError: another process is training this run, or a stage cannot use the data.
         """
@@ -234,37 +235,41 @@ class Trainer:
             self._restored = True
             clock()
             self._write_report(stage)
+            if is_last and stage.total_steps:
+                self._write_bound_before(stage)
             if checkpoints:  # so that there is something to resume from the first moment on
                 checkpoints.save(step)
                 self._forget_earlier_stages()
-        last_save = time.monotonic()
+        last_save, skipped = time.monotonic(), SkippedSteps(stage)
         while step < stage.total_steps and not self._stop:
             n_steps = min(train.steps_per_call, stage.total_steps - step, *(mark - step % mark for mark in marks))
             yield n_steps
             if int(stage.step.numpy()) == step:  # stopped before they were run
                 break
             step, has_worked = int(stage.step.numpy()), True
-            self._check_divergence(stage)
+            check_in_a_row(stage, train.max_nonfinite_steps, self.run is not None)
             elapsed = clock()
             self._report_progress(stage, elapsed, n_steps)
             if stage.refresh_steps and step % stage.refresh_steps == 0:
                 stage.refresh()
             if step % report_steps == 0 or step == stage.total_steps:
+                skipped.check(stage, step == stage.total_steps, self.run is not None)
                 if is_last:
                     with stage.averages_in_place():
                         self._evaluate(stage)
                 else:
                     self._report_stage(stage)
             if train.max_minutes and elapsed > 60 * train.max_minutes and not (is_last and step == stage.total_steps):
+                skipped.check(stage, True, self.run is not None)
                 self._stop = self._stop or StopReason.TIME_LIMIT
-            due = time.monotonic() - last_save >= 60 * train.checkpoint_minutes
+            # While steps are skipped the weights may be beyond repair, and the checkpoints before are the good ones.
+            due = time.monotonic() - last_save >= 60 * train.checkpoint_minutes and not stage.nonfinite_steps()[1]
             if checkpoints and due and step < stage.total_steps:  # the last one is saved below, once the stage has finished
                 checkpoints.save(step)
                 saved_at, last_save = step, time.monotonic()
         if step == stage.total_steps:
             self._finished = is_last
             if has_worked:  # else it was resumed at its end, and has finished
-                self._check_any_step_counted(stage)
                 stage.finish()
                 clock()
                 self._write_report(stage)
@@ -291,32 +296,15 @@ class Trainer:
         if stage.report and self.run:
             self.run.write_init({**stage.report, "minutes": self.minutes})
 
+    def _write_bound_before(self, stage: TrainingStage) -> None:
+        """Keep in init.json how held-out examples score before the last stage, as what its end must not fall below."""
+        if self.run and (scores := stage.held_out(self._held_out)):
+            self.run.write_init({**self.run.init(), **{name: float(f"{value:.6g}") for name, value in scores.items()}})
+
     def _tell_report(self, stage: TrainingStage) -> None:
         for name in ("accuracy", "distilled_accuracy"):
             if name in stage.report:
                 self._tell_of_initialization(f"{stage.report['method']}: {name.replace('_', ' ')} {100 * stage.report[name]:.2f}%")
-
-    def _check_any_step_counted(self, stage: TrainingStage) -> None:
-        """Raise TrainingDiverged where a stage before the last learned nothing; a short one ends before `max_nonfinite_steps`."""
-        if stage is not self.stages[-1] and 0 < stage.total_steps == stage.nonfinite_steps()[0]:
-            raise TrainingDiverged(
-                f"Every step of stage {stage.name} had a loss or gradient that is not finite, so nothing was learned; "
-                "try another scaling, or a smaller learning_rate."
-            )
-
-    def _check_divergence(self, stage: TrainingStage) -> None:
-        in_a_row = stage.nonfinite_steps()[1]
-        if in_a_row < self.config.train.max_nonfinite_steps:
-            return
-        values = {**stage.progress(), **stage.values()}
-        shown = ", ".join(f"{name.replace('_', ' ')} {values[name]:.2g}" for name in ("eps", "learning_rate") if name in values)
-        what_to_try = "a smaller learning_rate, or another scaling"
-        if "eps" in values:
-            what_to_try = "slower annealing (eps_halving_epochs), a smaller learning_rate, clip_norm, or a larger eps_floor"
-        raise TrainingDiverged(
-            f"The last {in_a_row} steps had a loss or gradient that is not finite, at epoch {self.epoch:.1f} of stage {stage.name}, "
-            f"{shown}; try {what_to_try}. The last good checkpoint is kept."
-        )
 
     def _report_progress(self, stage: TrainingStage, elapsed: float, n_steps: int) -> None:
         step = int(stage.step.numpy())

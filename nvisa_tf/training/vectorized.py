@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.data import Array
+from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.models.base import VectorizableStage
 from nvisa_tf.models.stage import steps_per_epoch
 from nvisa_tf.training.batches import permutation
@@ -58,7 +59,6 @@ def vectorized_runner(
             new = [scope.get_current_value(variable) for variable in variables[0]]
         return [old if value is None else value for old, value in zip(values, new, strict=True)]
 
-    @tf.function(jit_compile=xla)
     def run(n_steps: tf.Tensor) -> None:
         step = tf.convert_to_tensor(step_variable)
         orders = _orders(len(x), seeds, step // per_epoch)
@@ -77,7 +77,8 @@ def vectorized_runner(
             for variable, part in zip(same, tf.unstack(value, len(stages)), strict=True):
                 variable.assign(part)
 
-    return lambda n_steps: run(tf.constant(n_steps))
+    graph = graph_of(run, jit_compile=xla)
+    return lambda n_steps: graph(tf.constant(n_steps))
 
 
 def _present(noise: Any) -> list[tf.Tensor]:
