@@ -145,7 +145,9 @@ def from_array(name: str, x: Any, y: Any = None) -> Dataset:
       ValueError: objects that are no numbers, or labels that are neither whole numbers nor text; one sentence says which.
     """
     sparse = _is_sparse(x)
-    x = x if sparse or isinstance(x, np.ndarray) else np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{name}: x has {np.ma.count_masked(x)} masked values, the mask of which would be lost; fill them first.")
+    x = x if sparse or isinstance(x, np.memmap) else np.asarray(x)
     if x.dtype.kind == "O":
         x = _numbers(name, x)
     if x.dtype.kind == "b":

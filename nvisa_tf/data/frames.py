@@ -131,7 +131,7 @@ def _column(name: str, values: Any, keep_raw: bool) -> Column:
         values = values.combine_chunks() if isinstance(values, pyarrow.ChunkedArray) else values
     kind = values.type
     if types.is_dictionary(kind):
-        values = values.dictionary_decode()
+        values = pyarrow.array(values.to_pylist(), _plain(kind.value_type))  # not all types can be decoded
         kind = values.type
     if types.is_boolean(kind):
         return Column(name, "bool", _floats(values.cast(pyarrow.uint8())))
@@ -146,6 +146,13 @@ def _column(name: str, values: Any, keep_raw: bool) -> Column:
         return column_of_text(name, ["" if v is None else v for v in values.to_pylist()], keep_raw)
     texts = as_objects(None if v is None else str(v) for v in values.to_pylist())
     return Column(name, "date" if types.is_temporal(kind) else "other", texts)
+
+
+def _plain(kind: Any) -> Any:
+    """The Arrow type, but of text, which has several, the one that has all functions."""
+    import pyarrow
+
+    return pyarrow.string() if kind in (pyarrow.string_view(), pyarrow.large_string()) else kind
 
 
 def _floats(values: Any) -> np.ndarray:

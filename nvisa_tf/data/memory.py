@@ -62,7 +62,7 @@ def as_dataset(
 
 def _array(data: Any, name: str) -> Any:
     try:
-        return data if hasattr(data, "tocsr") else np.asarray(data)
+        return data if hasattr(data, "tocsr") or isinstance(data, np.memmap | np.ma.MaskedArray) else np.asarray(data)
     except ValueError as error:
         raise ValueError(f"{name} has rows of different lengths; give an array of numbers of one shape.") from error
 
