@@ -1,0 +1,96 @@
+"""Small pictures of raw examples: bytes to show, sprite sheets, PNG and JPEG files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from nvisa_tf.evaluation.examples import Examples
+
+RANGE_EXAMPLES = 500  # whose values tell what is black and what is white
+EXACT_SIDE = 32  # pixels, up to which a picture is kept as it is; JPEG would blur it
+QUALITY = 82  # of JPEG
+
+
+class Range(NamedTuple):
+    """The values of black and of white."""
+
+    low: float
+    high: float
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether an example of this shape can be shown as a picture: [h, w] or [h, w, c]."""
+    return len(shape) in (2, 3)
+
+
+def value_range(examples: Examples) -> Range:
+    """What is black and what is white: by the format's largest value, 0 to 1 for floats within it, else the 1st and 99th percentile."""
+    data = examples.data
+    if data.max_value:
+        return Range(0.0, float(data.max_value))
+    some = examples.take(spread(len(examples), RANGE_EXAMPLES))
+    if some.dtype.kind == "f" and some.min() >= 0 and some.max() <= 1:
+        return Range(0.0, 1.0)
+    low, high = np.percentile(some, [1, 99])
+    return Range(float(low), float(high if high > low else low + 1))
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Places among n, evenly spread, at most `most` of them, int64."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
+
+
+def to_bytes(x: np.ndarray, values: Range) -> np.ndarray:
+    """Raw pictures [n, h, w] or [n, h, w, c] as bytes, uint8 [n, h, w] or [n, h, w, 3].
+
+    Of two channels the first is shown, of more than three the first three.
+    """
+    if x.ndim == 4:
+        x = x[..., :3] if x.shape[-1] >= 3 else x[..., 0]
+    return (np.clip((x.astype(np.float32) - values.low) / (values.high - values.low), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def shrunk(picture: np.ndarray, side: int) -> Image.Image:
+    """A picture of bytes whose longer side has at most `side` pixels."""
+    image = Image.fromarray(picture)
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
+
+
+def encoded(image: Image.Image) -> tuple[str, bytes]:
+    """The media type and the bytes of its file: PNG for small pictures, JPEG for others."""
+    buffer = io.BytesIO()
+    if max(image.size) <= EXACT_SIDE:
+        image.save(buffer, "PNG", optimize=True)
+        return "image/png", buffer.getvalue()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "image/jpeg", buffer.getvalue()
+
+
+def data_uri(media_type: str, content: bytes) -> str:
+    """A file as the text that stands for its address."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def sprite_sheet(pictures: np.ndarray, side: int) -> tuple[Image.Image, int]:
+    """Pictures of bytes in square cells of `side` pixels, row by row, and the number of columns.
+
+    The sheet has as many rows as columns, as TensorBoard wants it; a picture that is not square has a grey border.
+    """
+    columns = max(1, math.ceil(math.sqrt(len(pictures))))
+    sheet = Image.new("L" if pictures.ndim == 3 else "RGB", (columns * side, columns * side), 128 if pictures.ndim == 3 else (128,) * 3)
+    for i, picture in enumerate(pictures):
+        image = shrunk(picture, side)
+        if max(image.size) < side:
+            factor = side / max(image.size)
+            image = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), Image.Resampling.NEAREST)
+        left, top = (side - image.width) // 2, (side - image.height) // 2
+        sheet.paste(image, (i % columns * side + left, i // columns * side + top))
+    return sheet, columns

@@ -1,0 +1,43 @@
+"""Numbers and words for people."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number with so many significant digits, without an exponent where it is of usual size."""
+    if not math.isfinite(value):
+        return "none"
+    size = abs(value)
+    if value == 0:
+        return "0"
+    if not 1e-4 <= size < 1e9:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float) -> str:
+    """A share as percent: 7%, 0.4%, under 0.1%, 99.6%; never 0 or 100 unless it is."""
+    value = 100 * share
+    if value in (0, 100):
+        return f"{value:.0f}%"
+    if value < 0.1:
+        return "under 0.1%"
+    if value > 99.9:
+        return "over 99.9%"
+    return f"{value:.1f}".removesuffix(".0") + "%" if value < 10 or value > 99 else f"{value:.0f}%"
+
+
+def beside(value: float, sd: float) -> str:
+    """A number with as many decimals as make sense beside a standard deviation, which has two digits."""
+    if not (math.isfinite(value) and math.isfinite(sd)) or not 1e-4 <= sd < 1e9 or abs(value) >= 1e9:
+        return number(value)
+    return f"{value:,.{max(0, 1 - math.floor(math.log10(sd)))}f}"
+
+
+def counted(n: int, word: str) -> str:
+    """1 row, 1,797 rows."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
