@@ -1,7 +1,7 @@
 // The page: draw or drop images, and see their cluster, its probabilities and samples of it.
 import {openModels} from './models.js';
 import {drawingPad} from './pad.js';
-import {lightPart, normals, toRgba, toValues} from './pixels.js';
+import {fillBorder, lightPart, normals, placed, toRgba, toValues} from './pixels.js';
 
 const SAMPLES = 12;
 const SIDE = 280; // of the drawing pad, in its own pixels
@@ -66,6 +66,15 @@ function scaled(source, sourceWidth, sourceHeight, place = [0, 0, width, height]
   return context.getImageData(0, 0, width, height).data;
 }
 
+/** RGBA bytes of an image file at the model's size, brought to it as in training. */
+function fitted(bitmap) {
+  const {input} = models.about;
+  const place = placed(bitmap.width, bitmap.height, input);
+  const rgba = scaled(bitmap, bitmap.width, bitmap.height, place);
+  if (input.resize !== 'stretch' && input.resize !== 'crop') fillBorder(rgba, input, place);
+  return rgba;
+}
+
 function drawn() {
   const {width: w, height: h} = $('pad');
   const light = lightPart(pad.context.getImageData(0, 0, w, h).data, w, h);
@@ -101,7 +110,7 @@ async function classifyFiles(files) {
       failed.push(file.name);
       continue;
     }
-    const values = toValues(scaled(bitmap, bitmap.width, bitmap.height), models.about.input, $('invert').checked);
+    const values = toValues(fitted(bitmap), models.about.input, $('invert').checked);
     bitmap.close();
     found.push({name: file.name, values, ...await models.classify(values)});
   }

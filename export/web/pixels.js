@@ -1,5 +1,5 @@
 // Between a browser's pixels (RGBA bytes) and the model's raw values. Pure functions.
-// `input` is model.json's: {shape: [h, w] or [h, w, 1 or 3], dtype, range: [black, white]}.
+// `input` is model.json's: {shape: [h, w] or [h, w, 1 or 3], dtype, range: [black, white], resize: pad, crop, stretch or null}.
 
 export const isColour = input => input.shape[2] === 3;
 
@@ -22,6 +22,41 @@ export function toValues(rgba, input, invert = false) {
     });
   }
   return values;
+}
+
+/** Where an image of this size comes to lie in the model's, [left, top, width, height]; what is outside is cut. As in io/images.py. */
+export function placed(sourceWidth, sourceHeight, input) {
+  const [height, width] = input.shape;
+  if (input.resize === 'stretch') return [0, 0, width, height];
+  const scales = [width / sourceWidth, height / sourceHeight];
+  if (input.resize === 'crop') {
+    const scale = Math.max(...scales);
+    return [(width - scale * sourceWidth) / 2, (height - scale * sourceHeight) / 2, scale * sourceWidth, scale * sourceHeight];
+  }
+  const scale = Math.min(...scales);
+  const [w, h] = [[sourceWidth, width], [sourceHeight, height]].map(([from, to]) => Math.max(1, Math.min(to, Math.floor(from * scale + .5))));
+  return [Math.floor((width - w) / 2), Math.floor((height - h) / 2), w, h];
+}
+
+/** Continue each side of RGBA bytes, which hold an image at `place`, in the median colour of the edge it touches. */
+export function fillBorder(rgba, input, [left, top, w, h]) {
+  const [height, width] = input.shape;
+  if (!isColour(input)) { // as the median of greys is not the grey of medians
+    for (let i = 0; i < rgba.length; i += 4) rgba.fill(luma(rgba[i], rgba[i + 1], rgba[i + 2]), i, i + 3);
+  }
+  const median = values => values.sort((a, b) => a - b)[values.length >> 1];
+  const line = (count, at) => [0, 1, 2].map(c => median(Array.from({length: count}, (_, i) => rgba[4 * at(i) + c])));
+  const fill = (colour, x, y, columns, rows) => {
+    for (let row = y; row < y + rows; row++) {
+      for (let column = x; column < x + columns; column++) rgba.set(colour, 4 * (row * width + column));
+    }
+  };
+  const row = y => line(w, i => y * width + left + i);
+  fill(row(top), left, 0, w, top);
+  fill(row(top + h - 1), left, top + h, w, height - top - h);
+  const column = x => line(height, i => i * width + x);
+  fill(column(left), 0, 0, left, height);
+  fill(column(left + w - 1), left + w, 0, width - left - w, height);
 }
 
 /** RGBA bytes of raw values, for the screen. */
