@@ -7,6 +7,6 @@ from typing import Any
 from nvisa_tf.models.base import ClusteringModel
 
 
-def evaluate_bound(model: ClusteringModel, x: Any, n_samples: int = 50, seed: int = 0) -> float:
+def evaluate_bound(model: ClusteringModel, x: Any, n_samples: int | None = None, seed: int = 0) -> float:
     """The mean over raw examples [n, *input_shape] of `ClusteringModel.score_samples`, nats; arguments and errors are the same."""
     return float(model.score_samples(x, n_samples, seed).mean())

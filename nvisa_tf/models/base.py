@@ -218,8 +218,12 @@ class ClusteringModel(Protocol):
         """The clusters int32 [n] and the latent points float32 [n, D] that `generate` decodes."""
         ...
 
-    def score_samples(self, x: Any, n_samples: int = 50, seed: int = 0) -> np.ndarray:
-        """A lower bound of log p(x), nats, float64 [n]."""
+    def score_samples(self, x: Any, n_samples: int | None = None, seed: int = 0, *, return_std: bool = False) -> Any:
+        """A lower bound of log p(x), nats, float64 [n]; with `return_std` a pair of that and its standard error, nats, float64 [n].
+
+        It depends on an example's own values and the seed, and neither on its place nor on its neighbours. `n_samples`: draws an
+        example; None: as many as a small standard error takes, within limits.
+        """
         ...
 
     def signatures(self) -> dict[str, ExportSignature]:

@@ -15,7 +15,8 @@ import tensorflow as tf
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.options import as_text
 from nvisa_tf.data import Dataset, RowView
-from nvisa_tf.layers.networks import Decoder
+from nvisa_tf.layers.graphs import graph_of
+from nvisa_tf.layers.networks import DTYPE, Decoder
 from nvisa_tf.layers.priors import Prior
 from nvisa_tf.models.base import ExportSignature, check_n_clusters
 
@@ -34,7 +35,7 @@ class GraphFunctions:
     def traced(self, function: Callable[..., Any]) -> Any:
         """The `tf.function` of a method of one model, made once for its name."""
         if function.__name__ not in self._traced:
-            self._traced[function.__name__] = tf.function(function, reduce_retracing=True, autograph=False)
+            self._traced[function.__name__] = graph_of(function, reduce_retracing=True, autograph=False)
         return self._traced[function.__name__]
 
     def __call__(self, function: Callable[[tf.Tensor], tf.Tensor], x: Any, batch_size: int = 1000) -> np.ndarray:
@@ -86,7 +87,7 @@ class ClusteringNetwork(keras.Model):
     input_shift: Any
 
     def __init__(self, config: NetworkConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": DTYPE})
         if not config.input_shape:
             raise ValueError("input_shape is empty; set it to the shape of one example, such as (28, 28).")
         self.graph_functions = GraphFunctions(config.input_shape)
@@ -190,7 +191,7 @@ class ClusteringNetwork(keras.Model):
         y, z = self.prior.sample(n, tf.constant([seed, 0]), cluster)
         return y.numpy(), z.numpy()
 
-    def score_samples(self, x: Any, n_samples: int = 50, seed: int = 0) -> np.ndarray:
+    def score_samples(self, x: Any, n_samples: int | None = None, seed: int = 0, *, return_std: bool = False) -> Any:
         """Only where "density" is among the capabilities.
 
         Raises:
@@ -266,7 +267,7 @@ def check_images(options: Any, train: Dataset) -> None:
 
 def encode_all(encode: Callable[[tf.Tensor], tf.Tensor], data: Dataset) -> np.ndarray:
     """`encode` of a whole data set of raw examples, float32 [n, ...]."""
-    function = tf.function(encode, reduce_retracing=True, autograph=False)
+    function = graph_of(encode, reduce_retracing=True, autograph=False)
     return np.concatenate([function(tf.constant(x)).numpy() for _, x in data.chunks()])
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.config.nvisa import NVISAConfig, StepOptions
@@ -193,6 +192,10 @@ class NVISA(ClusteringNetwork):
           seed: integers [2].
           max_rows: the samples go in chunks of at most so many rows (samples times examples); None: all at once.
         """
+        return self.log_weights_given(x, self.noise(tf.shape(x)[0], n_samples, seed), max_rows)
+
+    def log_weights_given(self, x: tf.Tensor, noise: Noise, max_rows: int | None = None) -> tf.Tensor:
+        """`log_weights` of given random numbers."""
         h = self.encoder(x)
         q_y = self.q_y(h)
 
@@ -200,14 +203,14 @@ class NVISA(ClusteringNetwork):
             draw = self.particles(h, q_y, part)
             return Evaluated(LogProbs(draw.log_p_y, draw.log_p_z, self.log_p_x(x, draw.z), draw.log_q_y, draw.log_q_z), draw.z)
 
-        proposal = self.propose(q_y, self.noise(tf.shape(x)[0], n_samples, seed))
+        proposal = self.propose(q_y, noise)
         chunks = None if max_rows is None else row_chunks(proposal, x.shape[0], max_rows)
         found = (evaluate(proposal) if chunks is None else chunks.concat(evaluate)).log_probs
         return found.log_p - found.log_q
 
-    def raw_log_weights(self, x: tf.Tensor, n_samples: int, seed: tf.Tensor) -> tf.Tensor:
-        """`log_weights` of raw examples [B, *input_shape]."""
-        return self.log_weights(self.preprocess(x), n_samples, seed)
+    def raw_log_weights(self, x: tf.Tensor, gumbel: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
+        """`log_weights` of raw examples [B, *input_shape] and the numbers of a `Noise`."""
+        return self.log_weights_given(self.preprocess(x), Noise(gumbel, normal))
 
     # Answers.
 
@@ -227,9 +230,15 @@ class NVISA(ClusteringNetwork):
         """The mean of p(x|z) on the model's scale, [n, d]; z: [n, D]."""
         return self.p_x(z).mean()
 
-    def score_samples(self, x: Any, n_samples: int = 50, seed: int = 0, rows: int = density.ROWS_A_CALL) -> np.ndarray:
-        """The importance-weighted bound of each example, nats, float64 [n]; see `nvisa_tf.models.nvisa.density.score_samples`."""
-        return density.score_samples(self, x, n_samples, seed, rows)
+    def score_samples(
+        self, x: Any, n_samples: int | None = None, seed: int = 0, *, return_std: bool = False, rows: int = density.ROWS_A_CALL
+    ) -> Any:
+        """The importance-weighted bound of each example, nats, float64 [n]; see `nvisa_tf.models.nvisa.density.score_samples`.
+
+        With `return_std` that and its standard error, nats, float64 [n].
+        """
+        scores = density.score_samples(self, x, n_samples, seed, rows)
+        return tuple(scores) if return_std else scores.bound
 
     def report_metrics(self) -> dict[str, float | int]:
         """Steps done and skipped, and the eps at which alone densities compare."""
