@@ -1,0 +1,160 @@
+"""nvisa-tf predict and the clusters.csv of train: every example by its name, whatever its name is and whatever could not be read."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nvisa_tf import load_run
+from nvisa_tf.cli import main
+
+TINY = [
+    "--preset", "random_small", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
+    "--n-samples", "3", "--eval-samples", "5", "--eval-examples", "50", "--batch-size", "64", "--epochs", "3",
+]  # fmt: skip
+NAMES = ['a, "b".png', "ä ö.png", "plain.png"]  # some of the photos
+
+
+def read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def values_of(i):
+    """The pixels of photo i, dark for even ones and light for odd."""
+    return (np.random.default_rng(i).integers(0, 60, (6, 6, 3)) + 180 * (i % 2)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """40 photos, two files that are none and one that is cut short, and the values of each photo by its name."""
+    folder = tmp_path_factory.mktemp("photos") / "photos"
+    folder.mkdir()
+    named = dict(enumerate(NAMES))
+    values = {named.get(i, f"{i:02}.png"): values_of(i) for i in range(40)}
+    for name, pixels in values.items():
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "05b.png").write_bytes((folder / "05.png").read_bytes()[:60])
+    (folder / "zz.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no image")
+    return folder, values
+
+
+@pytest.fixture(scope="module")
+def photo_run(photos):
+    """A short run on these, and what train printed."""
+    folder, _ = photos
+    run = folder.parent / "run"
+    words = ["train", "--dataset", folder, "--image-shape", "6,6,3", "--n-clusters", 2, "--out", run, *TINY]
+    assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
+    return run
+
+
+def test_train_lists_every_photo_by_its_name(photos, photo_run):
+    _, values = photos
+    rows = read(photo_run / "clusters.csv")
+    assert list(rows[0]) == ["file", "split", "cluster", "probability", "second", "second_probability", "typicality", "error"]
+    assert [row["file"] for row in rows] == sorted([*values, "05b.png", "zz.png"])
+    model = load_run(photo_run)[0]
+    for row in rows:
+        if row["file"] in ("05b.png", "zz.png"):
+            assert (row["cluster"], row["probability"], row["typicality"]) == ("", "", "")
+            assert len(row["error"]) > 5
+            continue
+        q = model.predict_proba(values[row["file"]][None])[0]
+        assert int(row["cluster"]) == q.argmax()
+        assert float(row["probability"]) == pytest.approx(q.max(), rel=1e-4)
+        assert (int(row["second"]), float(row["second_probability"])) == (q.argmin(), pytest.approx(q.min(), rel=1e-4))
+        assert 0 < float(row["typicality"]) <= 1
+        assert (row["split"], row["error"]) == ("all", "")
+    assert json.loads((photo_run / "run.json").read_text())["data"]["left_out"] == 2
+
+
+def test_predict_on_a_folder_gives_the_same(photos, photo_run, cli, tmp_path):
+    folder, _ = photos
+    code, out, err = cli("predict", photo_run, "--input", folder, "--output", tmp_path / "o.csv")
+    assert code == 0
+    assert "40 examples clustered into" in out
+    assert "2 could not be read" in out
+    assert "zz.png" in err
+    trained = [{name: value for name, value in row.items() if name != "split"} for row in read(photo_run / "clusters.csv")]
+    assert read(tmp_path / "o.csv") == trained
+
+
+def test_arrays_keep_rows_that_could_not_be_read(photos, photo_run, cli, tmp_path):
+    folder, _ = photos
+    rows = read(photo_run / "clusters.csv")
+    words = ["--probabilities", "--embedding", "--bound"]
+    for name in ("o.npy", "o.npz"):
+        assert cli("predict", photo_run, "--input", folder, "--output", tmp_path / name, *words)[0] == 0
+        found = np.load(tmp_path / name, allow_pickle=False)
+        assert found["file"].tolist() == [row["file"] for row in rows]
+        assert found["cluster"].tolist() == [int(row["cluster"] or -1) for row in rows]
+        assert np.isnan(found["bound"]).tolist() == np.isnan(found["z"][:, 0]).tolist() == [bool(row["error"]) for row in rows]
+        assert found["q"].shape == found["z"].shape == (42, 2)
+
+
+def test_names_of_clusters_and_labels_are_told(photo_run, cli, tmp_path):
+    shutil.copytree(photo_run, tmp_path / "run")
+    assert cli("name", tmp_path / "run", '0=night, "late"', "1=day")[0] == 0
+    for kind in ("light", "dark"):
+        (tmp_path / "new" / kind).mkdir(parents=True)
+    for i in range(6):
+        Image.fromarray(values_of(i)).save(tmp_path / "new" / ("light" if i % 2 else "dark") / f"{i}.png")
+    code, out, _ = cli("predict", tmp_path / "run", "--input", tmp_path / "new", "--output", tmp_path / "o.csv")
+    assert code == 0
+    assert 'night, "late" ' in out
+    rows = read(tmp_path / "o.csv")
+    assert list(rows[0]) == ["file", "cluster", "name", "probability", "second", "second_probability", "typicality", "label"]
+    assert [row["file"] for row in rows] == ["dark/0.png", "dark/2.png", "dark/4.png", "light/1.png", "light/3.png", "light/5.png"]
+    assert [row["label"] for row in rows] == ["dark"] * 3 + ["light"] * 3
+    assert all(row["name"] == {"0": 'night, "late"', "1": "day"}[row["cluster"]] for row in rows)
+
+
+def test_other_images_are_warned_of_and_the_same_are_not(photos, photo_run, cli, tmp_path):
+    _, values = photos
+    same = np.stack([*values.values()])
+    noise = np.random.default_rng(0).integers(0, 256, same.shape, dtype=np.uint8)
+    for x, warned in ((same, False), (noise, True)):
+        np.save(tmp_path / "x.npy", x)
+        code, _, err = cli("predict", photo_run, "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")
+        assert code == 0
+        assert (" of 40 examples (" in err and "are unlike the training data" in err) == warned, err
+        assert err.count("\n") == warned
+
+
+def test_a_run_of_before_predicts_without_typicality(photo_run, cli, tmp_path):
+    shutil.copytree(photo_run, tmp_path / "run")
+    (tmp_path / "run" / "reference.npz").unlink()
+    np.save(tmp_path / "x.npy", np.stack([values_of(0), values_of(1)]))
+    assert cli("predict", tmp_path / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv")[0] == 0
+    assert list(read(tmp_path / "o.csv")[0]) == ["row", "cluster", "probability", "second", "second_probability"]
+    (tmp_path / "run" / "reference.npz").write_bytes(b"no")
+    code, _, err = cli("predict", tmp_path / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o2.csv")
+    assert (code, (tmp_path / "o2.csv").exists()) == (2, False)
+    assert "reference.npz is damaged or no file of ours; remove it to predict without typicality." in err
+
+
+def test_next_steps_fit_the_data(photos, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = photos
+    x = np.random.default_rng(0).normal(0, 1, (40, 3))
+    np.save("x.npy", x)
+    np.savetxt("my table.csv", x, delimiter=",", header="a,b,c", comments="")
+    for words, expected in (
+        (["--dataset", folder, "--image-shape", "6,6,3"], "--input new_photos/ "),
+        (["--dataset", "my table.csv"], "--input new.csv "),
+        (["--dataset", "x.npy"], "--input new.npy "),
+    ):
+        code, out, err = cli("train", *words, "--n-clusters", 2, "--out", f"runs of {len(words)} {words[1]!s:.2}", *TINY, "--epochs", 1)
+        assert code == 0, err
+        steps = out[out.index("Next:") :].splitlines()
+        assert expected in next(step for step in steps if " predict " in step)
+        assert all("'runs of " in step for step in steps[1:])  # a path with a space is quoted
+        assert any(step.startswith("  nvisa-tf name ") and step.endswith('0="a name"') for step in steps)
+        assert "Held-out" not in out
+        assert "the training data's own bound" in out.lower()
+    assert "Written to 'runs of 2 x.': clusters.csv, " in out
