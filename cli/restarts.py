@@ -80,7 +80,10 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
         found = restarts.compare(done, splits.test.x)
         criterion = flags.choose_by or restarts.default_criterion(found)
         chosen = restarts.choose(found, criterion)
-        about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged}
+        about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged, "warnings": []}
+        if len(found) > 1:
+            agreement, about["warnings"] = restarts.against_kmeans(found, splits, config)
+            about.update(agreement)
         write_text(out / "restarts.csv", restarts.as_csv(found, chosen))
         write_text(out / RESTARTS, json.dumps(about, indent=2) + "\n")
         _print(found, chosen, about, next_steps(chosen.path, config.data.dataset, splits.train, ()))
@@ -108,8 +111,8 @@ def _leave_gpu(tf: Any) -> None:
 
 
 def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> int:
-    from nvisa_tf.cli.progress import ConsoleMonitor
     from nvisa_tf.runs import restarts
+    from nvisa_tf.training.console import ConsoleMonitor
 
     monitors: list[ConsoleMonitor] = []
     came: list[str] = []
@@ -169,6 +172,8 @@ def _print(found: list[Any], chosen: Any, about: dict[str, Any], steps: list[str
         ranks = ", ".join(f"{name} {value:.2f}" for name, value in about["rank_correlation"].items())
         print(f"Rank correlation with accuracy, of {about['restarts']} restarts: {ranks}.")
     for warning in RunDirectory.open(chosen.path).report().get("warnings", ()):
+        print(f"Warning: {warning}")
+    for warning in about["warnings"]:
         print(f"Warning: {warning}")
     print("Next:")
     for step in steps:

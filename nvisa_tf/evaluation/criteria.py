@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import entropy
+from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 
 from nvisa_tf.clustering.metrics import cluster_sizes
@@ -26,6 +27,19 @@ def mean_pairwise_nmi(clusters: Sequence[np.ndarray]) -> list[float]:
             if np.ptp(clusters[i]) and np.ptp(clusters[j]):  # of two that found one cluster each, NMI is 1
                 nmi[i, j] = nmi[j, i] = normalized_mutual_info_score(clusters[i], clusters[j])
     return (nmi.sum(1) / max(1, n - 1)).tolist()
+
+
+def kmeans_agreement(train: np.ndarray, x: np.ndarray, n_clusters: int, seeds: Sequence[int]) -> float:
+    """The mean NMI of pairs of k-means clusterings of x, one from each seed, in [0, 1]: what other clusters' agreement is held against.
+
+    Args:
+      train: what k-means learns from, [n, d], on the scale that models see.
+      x: what is clustered, [m, d], on the same scale.
+      n_clusters: K, at most n.
+      seeds: at least two.
+    """
+    clusters = [KMeans(n_clusters, n_init=1, random_state=seed).fit(train).predict(x) for seed in seeds]
+    return float(np.mean(mean_pairwise_nmi(clusters)))
 
 
 def silhouette(embedding: np.ndarray, clusters: np.ndarray) -> float:

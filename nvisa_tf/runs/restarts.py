@@ -14,14 +14,16 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from nvisa_tf.config.run import CRITERIA, RunConfig
-from nvisa_tf.data import Array, Splits
-from nvisa_tf.evaluation.criteria import cluster_size_entropy, mean_pairwise_nmi, silhouette
+from nvisa_tf.data import Array, Splits, input_scaling
+from nvisa_tf.evaluation.criteria import cluster_size_entropy, kmeans_agreement, mean_pairwise_nmi, silhouette
+from nvisa_tf.evaluation.warnings import of_restarts
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.runs.jobs import Job, outcome, said_of, unfinished
 from nvisa_tf.runs.workflows import finish_run, load_run, note_divergence, resume_run, start_run
 from nvisa_tf.training import Monitor, Result, StopReason, Trainer, TrainingDiverged, train_in_lockstep
 
 EARLY_EPS = 0.5  # of the early bound
+KMEANS_EXAMPLES = 20_000  # so that it takes seconds
 
 
 class Restart(NamedTuple):
@@ -152,6 +154,27 @@ def _early_bound(run: RunDirectory, config: RunConfig) -> float:
     if options.get("anneal") not in ("both", "x") or options["eps_start"] <= EARLY_EPS:
         return math.nan
     return next((float(row["held_out_iw_bound"]) for row in run.metrics() if float(row["eps_x"]) <= EARLY_EPS), math.nan)
+
+
+def against_kmeans(restarts: Sequence[Restart], splits: Splits, config: RunConfig) -> tuple[dict[str, float], list[str]]:
+    """How much the restarts agree, how much k-means does on the same inputs from the same seeds, and a warning where that is more.
+
+    Args:
+      restarts: at least two, of one configuration.
+      splits: their data; k-means learns from the training examples, scaled as the models see them, and clusters the held-out ones; of
+        more than `KMEANS_EXAMPLES` it takes an evenly spread part.
+      config: theirs.
+    """
+    scale, shift = input_scaling(splits.train, config.data.scaling)
+
+    def scaled(x: Array) -> np.ndarray:
+        some = np.asarray(x[:: math.ceil(len(x) / KMEANS_EXAMPLES)], np.float32)
+        return some.reshape(len(some), -1) * scale + shift
+
+    train, x = scaled(splits.train.x), scaled(splits.test.x)
+    agreement = statistics.mean(restart.criteria["mean_pairwise_nmi"] for restart in restarts)
+    baseline = kmeans_agreement(train, x, config.model.n_clusters, [restart.seed for restart in restarts])
+    return {"mean_pairwise_nmi": agreement, "kmeans_mean_pairwise_nmi": baseline}, of_restarts(agreement, baseline)
 
 
 def default_criterion(restarts: Sequence[Restart]) -> str:

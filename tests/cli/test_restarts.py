@@ -71,6 +71,10 @@ def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, thre
     assert [row["seed"] for row in rows if row["chosen"] == "1"] == [best["seed"]] == [str(about["seed"])]
     assert f"nvisa-tf predict {folder / best['run']}" in out
     assert "of the 3 restarts, the best has" in out
+    # Eight epochs from random weights agree less than k-means does on three blobs.
+    assert 0.5 < about["kmeans_mean_pairwise_nmi"] <= 1
+    assert about["mean_pairwise_nmi"] == pytest.approx(np.mean(mean_pairwise_nmi(clusters)), rel=1e-5)
+    assert any("Warning: " + warning in out for warning in about["warnings"] if "k-means" in warning)
 
     # The same command runs nothing again, and another criterion chooses by itself.
     model = tmp_path / "out" / "seed6" / "model.keras"

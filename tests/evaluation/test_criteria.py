@@ -2,9 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from nvisa_tf.evaluation.criteria import SILHOUETTE_EXAMPLES, cluster_size_entropy, mean_pairwise_nmi, silhouette
+from nvisa_tf.evaluation.criteria import SILHOUETTE_EXAMPLES, cluster_size_entropy, kmeans_agreement, mean_pairwise_nmi, silhouette
 
 
 def test_mean_pairwise_nmi_is_with_the_others(rng):
@@ -18,6 +19,16 @@ def test_mean_pairwise_nmi_is_with_the_others(rng):
     assert mean_pairwise_nmi([good]) == [0.0]
     collapsed = np.zeros(200, int)
     assert mean_pairwise_nmi([collapsed, collapsed, good]) == [0.0, 0.0, 0.0]
+
+
+def test_kmeans_agrees_with_itself_where_there_are_clusters_and_not_where_there_are_none(make_blobs, rng):
+    x, _ = make_blobs(50, spread=20.0)
+    assert kmeans_agreement(x[::2], x[1::2], 3, [0, 1, 2]) == pytest.approx(1.0)
+    noise = rng.uniform(size=(200, 30))
+    one, other = (KMeans(8, n_init=1, random_state=seed).fit(noise[:100]).predict(noise[100:]) for seed in (4, 5))
+    found = kmeans_agreement(noise[:100], noise[100:], 8, [4, 5])
+    assert found == pytest.approx(normalized_mutual_info_score(one, other))
+    assert found < 0.9
 
 
 def test_silhouette_by_hand():

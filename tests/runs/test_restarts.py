@@ -3,11 +3,13 @@ import io
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nvisa_tf import RunConfig
+from nvisa_tf import Dataset, RunConfig
 from nvisa_tf.config.run import CRITERIA
-from nvisa_tf.runs.restarts import Restart, as_csv, choose, jobs_of, rank_correlations, summary
+from nvisa_tf.data import Splits
+from nvisa_tf.runs.restarts import Restart, against_kmeans, as_csv, choose, jobs_of, rank_correlations, summary
 
 
 def restart(seed, accuracy, **criteria):
@@ -47,6 +49,20 @@ def test_what_is_said_and_written():
     rows = list(csv.DictReader(io.StringIO(as_csv(FOUR, FOUR[1]))))
     assert [row["chosen"] for row in rows] == ["0", "1", "0", "0"]
     assert (rows[1]["run"], rows[1]["mean_pairwise_nmi"], rows[1]["accuracy"]) == ("seed4", "0.4", "0.9")
+
+
+def test_restarts_that_agree_less_than_kmeans_are_told_of(make_blobs):
+    x, y = make_blobs(50, spread=20.0)
+    columns = x * np.float32([1, 1, 1, 1, 1, 1e4])  # k-means must see them as the models do
+    data = Dataset("blobs", columns, y)
+    config = RunConfig().replace({"n_clusters": 3})
+    two = [restart(seed, None, mean_pairwise_nmi=0.4) for seed in (0, 1)]
+    about, warnings = against_kmeans(two, Splits(data, data, ""), config)
+    assert about == {"mean_pairwise_nmi": 0.4, "kmeans_mean_pairwise_nmi": pytest.approx(1.0)}
+    (warning,) = warnings
+    assert "agree less with each other (mean pairwise NMI 0.40) than k-means on the same inputs does (1.00); try" in warning
+    alike = [restart(seed, None, mean_pairwise_nmi=0.98) for seed in (0, 1)]
+    assert against_kmeans(alike, Splits(data, data, ""), config)[1] == []
 
 
 def test_jobs_differ_in_seed_and_folder_alone(tmp_path):
