@@ -24,6 +24,7 @@ def test_every_format_is_verified_and_described(run, tmp_path):
         "shape": [6, 6],
         "dtype": "uint8",
         "range": [0, 255],
+        "resize": None,  # trained on an array
         "preprocessing": "inside; give raw values as the data set has them",
     }
     image, probabilities = {"shape": [None, 6, 6], "dtype": "uint8"}, {"shape": [None, 3], "dtype": "float32"}
