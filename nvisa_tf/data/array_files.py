@@ -30,7 +30,7 @@ def read_array(path: str) -> Dataset:
                     return from_array(name, _sparse(path))
                 if "x" not in archive:
                     raise ValueError(
-                        f"{path} has no array x; it has {', '.join(archive.files) or 'none'}. Save it with np.savez(path, x=...)."
+                        f"{path} has no array x (it has {', '.join(archive.files) or 'none'}); save it with np.savez(path, x=...)."
                     )
                 x = archive["x"]
                 y = archive.get("y")
@@ -47,7 +47,7 @@ def read_array(path: str) -> Dataset:
             raise ValueError(f"{path} is not a NumPy array file; save numbers with np.save or np.savez.") from error
         raise ValueError(f"{path} is damaged or cut off; save it again with np.save or np.savez.") from error
     except PermissionError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged or cut off; save it again with np.save or np.savez.") from error
     return from_array(name, x, y)
@@ -56,7 +56,10 @@ def read_array(path: str) -> Dataset:
 def _sparse(path: str) -> object:
     from scipy import sparse
 
-    return sparse.load_npz(path)
+    matrix = sparse.load_npz(path)
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)  # indices out of range would be read from elsewhere in memory
+    return matrix
 
 
 def _begins_as_array(path: str) -> bool:

@@ -13,6 +13,7 @@ TRUTH = {"true": 1.0, "false": 0.0}
 CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
 DATE = re.compile(rf"(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([ T]{CLOCK})?|{CLOCK}")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+MARKED = re.compile(r"[$€£¥]? ?[+-]?[\d.,]+ ?[%$€£¥]?")
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?|[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+|[+-]?[1-9]\d{0,2}(\.\d{3}){2,}")
 
 
@@ -23,7 +24,8 @@ class Column:
     Attributes:
       name: "" where the table has names and this column has none.
       kind: "number", "bool", "text", "date"; "mixed", mostly numbers with text among them; "grouped", numbers such as 1,234 of
-        which it cannot be told what the comma is; "other", values that are none of these, such as lists.
+        which it cannot be told what the comma is; "marked", numbers with a sign such as % or $; "other", values that are none of
+        these, such as lists.
       values: float64 [n], NaN where missing, of numbers and truth values; of the other kinds str [n] as objects, None where missing.
       raw: what stands in the file, str [n] as objects, kept for what may be identifiers or labels; None: not kept.
     """
@@ -144,7 +146,10 @@ def column_of_text(name: str, cells: Sequence[str], keep_raw: bool = False) -> C
     numbers = sum(map(is_number, present))
     if numbers > len(present) / 2:
         return Column(name, "mixed", given, raw)
-    return Column(name, "date" if all(map(DATE.fullmatch, present)) else "text", given, raw)
+    if all(map(DATE.fullmatch, present)):
+        return Column(name, "date", given, raw)
+    marked = all(map(MARKED.fullmatch, present)) and any(cell[0] in "$€£¥" or cell[-1] in "%$€£¥" for cell in present)
+    return Column(name, "marked" if marked else "text", given, raw)
 
 
 def settle_commas(columns: Sequence[Column], with_points: set[int], source: str) -> list[Column]:

@@ -140,5 +140,5 @@ def _check_widths(lines: TextLines, block: list[Record], names: Sequence[str], s
             before = "the line of names" if skipped else f"line {lines.first_line}"
             raise ValueError(
                 f"{lines.path}: line {line} has {len(fields)} value{'s' if len(fields) > 1 else ''} where {before} has {len(names)}; "
-                "give each line as many, and quotation marks to values with delimiters."
+                "complete it, or put values that contain the delimiter in quotation marks."
             )

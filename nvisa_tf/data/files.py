@@ -41,7 +41,8 @@ OPTIONS_OF = {  # the kinds of data that an option acts on
     "layer": ("anndata",),
 }
 WHAT = {"folder": "a folder of images", "text": "a table", "anndata": "an .h5ad file"}
-FILES = ".npy, .npz, .csv, .tsv, .txt (also .gz), .parquet or .h5ad, or a folder of images"
+NAMES = ".npy, .npz, .csv, .tsv, .txt (also .gz), .parquet or .h5ad"
+FILES = f"{NAMES}, or a folder of images"
 
 
 def read_examples(path: str, config: DataConfig, table: Mapping[str, Any] | None = None, constant: bool = False) -> Dataset:
@@ -118,7 +119,7 @@ def kind_of(path: str) -> str:
     if not Path(path).is_file():
         raise ValueError(f"{path} is no file; give the path of {FILES}.")
     if not ending:
-        raise ValueError(f"{path} has an ending that says of no format here; name it {FILES} by what it is.")
+        raise ValueError(f"{path} has an ending that stands for no format here; rename it by what it holds: {NAMES}.")
     return ENDINGS[ending]
 
 

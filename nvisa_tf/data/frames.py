@@ -57,7 +57,7 @@ def read_parquet(path: str, keep_raw: KeepRaw = lambda name: False) -> Table:
     try:
         frame = parquet.ParquetFile(path).read()
     except PermissionError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is damaged, cut off or no Parquet file; write it again.") from error
     index = _pandas_index(frame)

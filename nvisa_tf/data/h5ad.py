@@ -33,7 +33,7 @@ def read_h5ad(path: str, config: DataConfig, schema: Mapping[str, Any] | None = 
             warnings.simplefilter("ignore")  # names that are not unique, which are of no harm or refused
             data = anndata.read_h5ad(path)
     except PermissionError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     except Exception as error:
         # anndata and HDF5 let errors of many types through, for files that are damaged as for those that are of another kind.
         raise ValueError(f"{path} is damaged, cut off or no AnnData file; write it again with AnnData.write_h5ad.") from error

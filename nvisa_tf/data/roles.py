@@ -79,8 +79,9 @@ def choose_roles(table: Table, config: DataConfig) -> Roles:
                 f"Column {column.name} is clustered by, though its name is that of an identifier; --drop {column.name} leaves it out."
             )
     if not features:
-        why = "; ".join(f"{columns[i].name or 'a column'} is left out: {reason}" for i, reason in list(left_out.items())[:6])
-        raise ValueError(f"{source} has no column to cluster by ({why or 'it has labels and identifiers alone'}); add columns of numbers.")
+        why = "; ".join(f"{columns[i].name or 'a column'}: {reason}" for i, reason in list(left_out.items())[:4])
+        why = f"left out are {why}" if why else "it has labels and identifiers alone"
+        raise ValueError(f"{source} has no column to cluster by ({why}); add columns of numbers.")
     return Roles(tuple(features), label, identifier, left_out, tuple(remarks))
 
 

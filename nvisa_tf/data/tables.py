@@ -115,6 +115,12 @@ def _check_usable(table: Table, column: Column, feature: Mapping[str, Any]) -> N
     if "categories" in feature:
         return
     if not column.numeric:
+        if column.kind == "marked":
+            row = next(i for i, cell in enumerate(column.values) if cell is not None)
+            raise ValueError(
+                f"{source}: column {name} has {column.values[row]!r} in {table.where(row)}; write numbers without signs of a unit, or "
+                f"leave the column out by --drop {name}."
+            )
         if column.kind == "grouped":
             row = next(i for i, cell in enumerate(column.values) if cell is not None and ("," in cell or "." in cell))
             raise ValueError(
@@ -124,7 +130,7 @@ def _check_usable(table: Table, column: Column, feature: Mapping[str, Any]) -> N
         row = next((i for i, cell in enumerate(column.values) if cell is not None and not is_number(str(cell))), 0)
         raise ValueError(
             f"{source}: column {name} has {_cut(column.values[row])} in {table.where(row)}, where a number should be; correct it, leave it "
-            f"empty if it is missing, or leave the column out by --drop."
+            "empty if it is missing, or leave the column out by --drop."
         )
     infinite = np.isinf(column.values)
     if infinite.any():
@@ -249,8 +255,8 @@ def read_labels(table: Table, column: Column, known: list[str]) -> tuple[np.ndar
     if missing.any():
         row = int(np.argmax(missing))
         raise ValueError(
-            f"{source}: column {name} has no label in {table.where(row)} ({int(missing.sum()):,} missing in all); complete it, or leave it "
-            f"out by --label none --drop {name}."
+            f"{source}: column {name} has no label in {table.where(row)} ({int(missing.sum()):,} missing in all); complete it, or leave "
+            f"the column out by --drop {name}."
         )
     if column.kind == "number" and not known:
         odd = (column.values != np.round(column.values)) | (np.abs(column.values) >= 2**53)

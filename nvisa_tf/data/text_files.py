@@ -67,8 +67,10 @@ def read_lines(path: str) -> TextLines:
             break
         skipped += 1
     text = "".join(lines[skipped:])
-    if not text:
+    if not text.strip():
         raise ValueError(f"{path} is empty; a table has a line for each example.")
+    if text.lstrip()[0] in "<{":
+        raise ValueError(f"{path} is {'a web page' if text.lstrip()[0] == '<' else 'JSON'}, and no table; save the table as CSV.")
     delimiter = delimiter or _delimiter(path, text)
     end = len(text.rstrip(f"{delimiter} \t\r\n"))  # spreadsheets leave lines of nothing but delimiters at the end
     line_end = text.find("\n", end)
@@ -82,7 +84,7 @@ def _decoded(path: str) -> str:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is cut off, damaged or not compressed by gzip; copy it again.") from error
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     else:

@@ -312,7 +312,7 @@ class TestAnotherTable:
         ("a,y\n1,0.5\n2,1\n", "column y has 0.5 in line 2, and labels must be whole numbers or text"),
         ("a,y\n1,0\n2,\n", "column y has no label in line 3"),
         ("a;b\n1,500;2\n3,250;4\n", "column a has '1,500' in line 2, of which it cannot be told whether it has thousands or decimals"),
-        ("when\n2024-01-01\n2024-01-02\n", r"has no column to cluster by \(when is left out: dates or times\)"),
+        ("when\n2024-01-01\n2024-01-02\n", r"has no column to cluster by \(left out are when: dates or times\)"),
         ("id\n1\n2\n", "has no column to cluster by"),
         ("a\n1\n1\n", "every value of x is 1; constant data has no clusters"),
     ],
