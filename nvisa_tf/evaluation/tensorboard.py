@@ -14,13 +14,14 @@ from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid
 from nvisa_tf.models.base import ClusteringModel, TrainingStage
 from nvisa_tf.training import Monitor
 
-GROUPS = {"clusters": ("cluster_size_entropy", "used_clusters"), "scores": ("accuracy", "nmi", "ari")}  # of every method
+# What matters, of every method. TensorBoard sorts groups by their names and opens on the first.
+RESULTS, RESULT_NAMES = "1 results", ("accuracy", "nmi", "ari", "held_out_iw_bound", "used_clusters", "cluster_size_entropy")
 
 
 class TensorBoardMonitor(Monitor):
-    """Writes event files: scalars "group/name" by the stage's groups and `GROUPS`, samples, reconstructions, HParams.
+    """Writes event files: scalars "group/name" by the stage's groups, what matters in the first, samples, reconstructions, HParams.
 
-    Scalars of a stage before the last are "stage/name", against that stage's own steps.
+    Scalars of a stage before the last are "stage/name", against that stage's own steps. TensorBoard calls a run by its folder.
 
     Args:
       folder: where event files go.
@@ -46,11 +47,13 @@ class TensorBoardMonitor(Monitor):
     def on_evaluation(self, row: dict[str, Any], model: ClusteringModel, stage: TrainingStage) -> None:
         """Write one evaluation."""
         with self._writer.as_default(step=row["step"]):
-            for groups in (stage.metric_groups, GROUPS):
-                for group, names in groups.items():
-                    for name in names:
-                        if name in row:
-                            tf.summary.scalar(f"{group}/{name}", row[name])
+            groups = {RESULTS: RESULT_NAMES, **stage.metric_groups}
+            written: set[str] = set()
+            for group, names in groups.items():
+                for name in names:
+                    if name in row and name not in written:
+                        tf.summary.scalar(f"{group}/{name}", row[name])
+                        written.add(name)
             if "generate" in model.capabilities:
                 tf.summary.image("samples, one cluster in each row", sample_grid(model)[None])
             if "reconstruct" in model.capabilities:

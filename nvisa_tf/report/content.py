@@ -75,7 +75,7 @@ def content_of(
         "method": config.method,
         "sizes": sizes.tolist(),
         "certainty": {"mean": float(found.probability.mean()), "low": float((found.probability < 0.8).mean())},
-        "warnings": [str(text) for text in report.get("warnings", [])],
+        "warnings": [*_state(report), *map(str, report.get("warnings", []))],
         "clusters": clusters,
         "means": _means(features, data) if features else None,
         "map": _map(examples, found, features, pictures, config.train.seed),
@@ -85,6 +85,13 @@ def content_of(
         "n_left_out": len(data.origin.left_out),
         "card": card(run, config, splits, report, word),
     }, pictures
+
+
+def _state(report: dict[str, Any]) -> list[str]:
+    """What is to be known of a run that did not end as it should."""
+    if "diverged_at_epoch" in report:
+        return [f"Training diverged at epoch {number(report['diverged_at_epoch'])}; these are the clusters of the last checkpoint before."]
+    return [] if "minutes" in report else ["Training has not ended; these are the clusters of its newest checkpoint."]
 
 
 def word_for(data: Dataset) -> str:

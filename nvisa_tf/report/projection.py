@@ -24,9 +24,7 @@ def project(z: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     z = np.asarray(z, np.float64)
     if z.shape[1] <= 2:
         flat = np.pad(z, ((0, 0), (0, 2 - z.shape[1])))
-        return _in_square(
-            flat
-        ), f"the model's latent space, of {z.shape[1]} dimension{'s' if z.shape[1] == 2 else ''}. Neighbours are alike."
+        return _in_square(flat), f"the model's latent space of dimension {z.shape[1]}. Neighbours are alike."
     if FEWEST <= len(z) <= TSNE_EXAMPLES and np.ptp(z, axis=0).any():
         from sklearn.manifold import TSNE
 
