@@ -138,7 +138,7 @@ def test_lines_of_prose_are_short(path: Path) -> None:
     assert not found, "\n".join(f"{len(line)}: {line}" for line in found)
 
 
-@pytest.mark.parametrize("path", PROSE, ids=str)
+@pytest.mark.parametrize("path", [README, *PROSE], ids=str)
 def test_words_are_those_of_the_field(path: Path) -> None:
     text = " ".join(plain(token) for token in outside_tables((ROOT / path).read_text())).lower()
     assert not {private: standard for private, standard in PRIVATE.items() if private.lower() in text}
