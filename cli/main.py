@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
+    "report": "write a run's report as a page, and show it",
     "name": "give a run's clusters names, or list them",
     "sample": "draw samples of a run, one cluster in each row",
     "export": "write a run's model as SavedModel, TFLite or Keras files, or as a web page",
@@ -105,6 +106,7 @@ def _parser_class() -> type[argparse.ArgumentParser]:
 def _dispatch(flags: argparse.Namespace) -> int:
     # TensorFlow's threads of log lines are for its developers; ours go through absl.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the only one that does, whatever other programs of this machine are set to
     if HAVE_ABSL and logging.get_verbosity() == logging.INFO:
         logging.set_verbosity(logging.WARNING)
     try:

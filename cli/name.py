@@ -42,8 +42,13 @@ def _rename(run: RunDirectory, before: dict[int, str], after: dict[int, str], n_
     folders = naming.exported(run.path)
     for folder in folders:
         sidecar.read(folder)
-    write_names(run, after)
     written = [run.path / NAME]
+    if run.page_file.is_file():
+        from nvisa_tf.report import rename_report
+
+        rename_report(run, names)
+        written.append(run.page_file)
+    write_names(run, after)
     if answers:
         write_text(run.clusters_file, answers)
         written.append(run.clusters_file)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
 
 
-BOUND_SAMPLES = 50
-
-
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of predict."""
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -40,7 +37,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bound",
         action="store_true",
-        help="write a lower bound of log p(x) too, nats: low where an example is unlike the training data (default: not)",
+        help="write a lower bound of log p(x) and its standard error too, nats: low where an example is unlike the training data "
+        "(default: not)",
     )
     parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
 
@@ -65,7 +63,7 @@ def run(flags: argparse.Namespace) -> int:
     if flags.probabilities:
         more["q"] = model.predict_proba(data.x)
     if flags.bound:
-        more["bound"] = model.score_samples(data.x, BOUND_SAMPLES)
+        more["bound"], more["bound_se"] = model.score_samples(data.x, return_std=True)
     if flags.embedding:
         more["z"] = model.embed(data.x)
     n_clusters = model.config.n_clusters

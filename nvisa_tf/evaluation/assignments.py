@@ -9,14 +9,16 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import binom
 
 from nvisa_tf.data import Dataset
 from nvisa_tf.io.files import replacing
-from nvisa_tf.models.base import ClusteringModel
+
+if TYPE_CHECKING:  # a page is renamed without TensorFlow
+    from nvisa_tf.models.base import ClusteringModel
 
 PIECE_VALUES = 4_000_000  # values of examples at a time: 16 MB as float32, of which there are a few copies
 PIECE_EXAMPLES = 10_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nvisa_tf.models.base import ClusteringModel
+if TYPE_CHECKING:  # a page is renamed without TensorFlow
+    from nvisa_tf.models.base import ClusteringModel
 
 
 def evaluate_bound(model: ClusteringModel, x: Any, n_samples: int | None = None, seed: int = 0) -> float:

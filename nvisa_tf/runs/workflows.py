@@ -24,10 +24,11 @@ from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.io.answer_files import write_columns
 from nvisa_tf.io.files import replacing
-from nvisa_tf.io.names import given_names
+from nvisa_tf.io.names import given_names, read_names
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.models.registry import create_model, import_models
+from nvisa_tf.report import write_report
 from nvisa_tf.training import Monitor, Trainer
 from nvisa_tf.training.checkpoints import numbered_checkpoints, restore_part
 
@@ -154,7 +155,7 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
             report["initialization"] = run.init()
         found = assign(model, splits.parts())
         report["warnings"] = _warnings(report, run, len(splits.train), found, model)
-        _write_answers(run, splits, found, model.config.n_clusters)
+        _write_answers(run, config, splits, found, report, model.config.n_clusters)
         run.write_report(report)  # by which the run counts as done
         if "generate" in model.capabilities:
             save_png(run.plots / "samples.png", sample_grid(model))
@@ -173,11 +174,14 @@ def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: As
     return warnings_of({**report, "held_out_iw_bound": bound}, run.metrics(), n_train=n_train, sizes=sizes)
 
 
-def _write_answers(run: RunDirectory, splits: Splits, found: Assignments, n_clusters: int) -> None:
-    """Write clusters.csv, and what later examples are compared with."""
+def _write_answers(
+    run: RunDirectory, config: RunConfig, splits: Splits, found: Assignments, report: dict[str, Any], n_clusters: int
+) -> None:
+    """Write clusters.csv, the page, and what later examples are compared with."""
     Reference.of(n_clusters, found).save(run.reference_file)
     answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
     write_columns(run.clusters_file, answers.columns, answers.blank)
+    write_report(run, config, splits, found, report, read_names(run, n_clusters))
 
 
 def bound_samples(config: RunConfig) -> int:

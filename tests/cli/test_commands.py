@@ -10,6 +10,7 @@ from PIL import Image
 
 from nvisa_tf import load_run
 from nvisa_tf.cli import main
+from nvisa_tf.io.run_directory import FORMAT
 
 TINY = [
     "--preset", "random_small", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
@@ -45,10 +46,12 @@ def finished_run(tmp_path_factory, make_blobs):
 def test_the_run_directory_is_complete(finished_run):
     run = finished_run / "run"
     names = {path.name for path in run.iterdir()}
-    assert names == {".lock", "config.toml", "run.json", "metrics.csv", "report.json", "checkpoints", "tensorboard", "plots", "model.keras"}
+    folders = {"checkpoints", "tensorboard", "plots"}
+    answers = {"model.keras", "clusters.csv", "reference.npz", "report.html", "report.json", "init.json"}
+    assert names == {".lock", "config.toml", "run.json", "metrics.csv", *folders, *answers}
     assert {path.name for path in (run / "plots").iterdir()} == {"samples.png", "reconstructions.png", "curves.png", "confusion.png"}
     info = json.loads((run / "run.json").read_text())
-    assert info["format"] == 2
+    assert info["format"] == FORMAT
     assert info["seed"] == 0
     assert {"tensorflow", "keras", "nvisa-tf", "python"} <= set(info["versions"])
     config = tomllib.loads((run / "config.toml").read_text())
@@ -93,12 +96,16 @@ def test_predict_csv(finished_run, cli, tmp_path):
     assert code == 0
     assert "300 examples" in out
     lines = (tmp_path / "o.csv").read_text().splitlines()
-    assert lines[0] == "cluster,probability,q_0,q_1,q_2,z_0,z_1"
+    assert lines[0] == "row,cluster,probability,second,second_probability,typicality,label,q_0,q_1,q_2,z_0,z_1"
     table = np.array([line.split(",") for line in lines[1:]], float)
-    np.testing.assert_array_equal(table[:, 0], model.predict_clusters(x))
-    np.testing.assert_allclose(table[:, 1], model.predict_proba(x).max(1), rtol=1e-5)
-    np.testing.assert_allclose(table[:, 2:5], model.predict_proba(x), rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(table[:, 5:], model.embed(x), rtol=1e-5, atol=1e-9)
+    q = model.predict_proba(x)
+    np.testing.assert_array_equal(table[:, 0], np.arange(300))
+    np.testing.assert_array_equal(table[:, 1], model.predict_clusters(x))
+    np.testing.assert_allclose(table[:, 2], q.max(1), rtol=1e-5)
+    np.testing.assert_array_equal(table[:, 3], np.argsort(q)[:, 1])
+    np.testing.assert_array_equal(table[:, 6], np.load(finished_run / "blobs.npz")["y"])
+    np.testing.assert_allclose(table[:, 7:10], q, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(table[:, 10:], model.embed(x), rtol=1e-5, atol=1e-9)
 
 
 def test_predict_gives_a_bound_that_tells_strange_examples(finished_run, cli, tmp_path):
@@ -107,10 +114,12 @@ def test_predict_gives_a_bound_that_tells_strange_examples(finished_run, cli, tm
     code, _, err = cli("predict", finished_run / "run", "--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv", "--bound")
     assert (code, err) == (0, "")
     lines = (tmp_path / "o.csv").read_text().splitlines()
-    assert lines[0] == "cluster,probability,bound"
-    bounds = np.array([float(line.split(",")[2]) for line in lines[1:]])
+    assert lines[0] == "row,cluster,probability,second,second_probability,typicality,bound,bound_se"
+    bounds, errors = np.array([line.split(",")[6:] for line in lines[1:]], float).T
     model, _, _ = load_run(finished_run / "run")
-    np.testing.assert_allclose(bounds, model.score_samples(np.load(tmp_path / "x.npy")), rtol=1e-5)
+    expected = model.score_samples(np.load(tmp_path / "x.npy"), return_std=True)
+    np.testing.assert_allclose(bounds, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(errors, expected[1], rtol=1e-4)
     assert bounds[8] < bounds[:8].min() - 100
 
 
@@ -124,7 +133,7 @@ def test_predict_npy_and_npz(finished_run, cli, tmp_path):
     np.testing.assert_array_equal(table["cluster"], model.predict_clusters(x[:7]))
     np.testing.assert_allclose(table["z"], model.embed(x[:7]), rtol=1e-6)
     with np.load(tmp_path / "o.npz", allow_pickle=False) as archive:
-        assert set(archive.files) == {"cluster", "probability"}
+        assert set(archive.files) == {"row", "cluster", "probability", "second", "second_probability", "typicality"}
         np.testing.assert_array_equal(archive["cluster"], table["cluster"])
 
 
@@ -273,7 +282,7 @@ def test_bad_use_of_a_run(cli, finished_run, words, expected, tmp_path, monkeypa
 
 def test_newer_format_and_damaged_run_files(cli, finished_run, tmp_path):
     for file, content, expected in (
-        ("run.json", '{"format": 3}', "knows formats up to 2; upgrade"),
+        ("run.json", f'{{"format": {FORMAT + 1}}}', f"knows formats up to {FORMAT}; upgrade"),
         ("run.json", "{", "damaged"),
         ("run.json", "[]", "names no format"),
         ("config.toml", "epochs = -1", "must be at least 0"),
