@@ -14,7 +14,9 @@ CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
 DATE = re.compile(rf"(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([ T]{CLOCK})?|{CLOCK}")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 MARKED = re.compile(r"[$€£¥]? ?[+-]?[\d.,]+ ?[%$€£¥]?")
-GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?|[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+|[+-]?[1-9]\d{0,2}(\.\d{3}){2,}")
+GROUPED = re.compile(  # with separators of thousands, or what may be such: 1,234  1.234,5  1.234.567  1 234,5
+    r"[+-]?[1-9]\d{0,2}((,\d{3})+(\.\d*)?|(\.\d{3})+,\d+|(\.\d{3}){2,}|([ '\u00a0\u202f]\d{3})+([.,]\d+)?)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Column:
 
     Attributes:
       name: "" where the table has names and this column has none.
-      kind: "number", "bool", "text", "date"; "mixed", mostly numbers with text among them; "grouped", numbers such as 1,234 of
-        which it cannot be told what the comma is; "marked", numbers with a sign such as % or $; "other", values that are none of
+      kind: "number", "bool", "text", "date"; "mixed", mostly numbers with text among them; "grouped", numbers such as 1,234 that
+        may have separators of thousands; "marked", numbers with a sign such as % or $; "other", values that are none of
         these, such as lists.
       values: float64 [n], NaN where missing, of numbers and truth values; of the other kinds str [n] as objects, None where missing.
       raw: what stands in the file, str [n] as objects, kept for what may be identifiers or labels; None: not kept.
@@ -186,6 +188,11 @@ def settle_commas(columns: Sequence[Column], with_points: set[int], source: str)
         values = np.array([np.nan if cell is None else float(cell.replace(",", ".")) for cell in columns[i].values])
         settled[i] = dataclasses.replace(columns[i], kind="number", values=values)
     return settled
+
+
+def quoted(text: str) -> str:
+    """A cell's text for a sentence, in quotation marks and cut."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
 def shortened(names: Sequence[str], most: int = 6) -> str:

@@ -15,7 +15,7 @@ SAMPLE = 1000  # lines by which it is found whether the first has names
 BLOCK = 20_000  # lines that are held as text at a time
 
 
-def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda name: False, known: Collection[str] = ()) -> Table:
+def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda name: False, known: Collection[str] | None = None) -> Table:
     """The columns of a text file, compressed by gzip where its name ends in .gz.
 
     Commas, semicolons, tabs, bars or spaces may stand between values, quotation marks around them, and a decimal comma for a point.
@@ -24,7 +24,8 @@ def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda n
       path: of the file.
       header: "yes" or "no", whether its first line has the columns' names; "auto": as `find_header` finds.
       keep_raw: for which columns, by name, the texts are kept beside the numbers.
-      known: names of columns that are looked for: a first line with half of them has names.
+      known: names of columns that are looked for: a first line with half of them has names, and one that is in doubt has none; None: any,
+        and what is in doubt is refused.
 
     Raises:
       ValueError: no text, no examples, lines of different lengths, names that are not unique, or a first line of which it cannot be told
@@ -49,7 +50,7 @@ def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda n
     return Table(path, tuple(columns), named, places, "line", tuple(remarks))
 
 
-def _names(lines: TextLines, sample: list[Record], header: str, known: Collection[str]) -> tuple[list[str] | None, int, list[str]]:
+def _names(lines: TextLines, sample: list[Record], header: str, known: Collection[str] | None) -> tuple[list[str] | None, int, list[str]]:
     """The columns' names, None without them; how many lines they take; what to say of it."""
     first = [cell.strip() for cell in sample[0][1]]
     body = [fields for _, fields in sample[1:]]
@@ -65,12 +66,12 @@ def _names(lines: TextLines, sample: list[Record], header: str, known: Collectio
     if not matching and body and all(len(fields) == len(first) + 1 for fields in body):
         matching = [fields[1:] for fields in body]
     answer = find_header(first, matching)
-    if answer is Header.UNSURE:
+    if answer is Header.UNSURE and known is None:
         shown = shortened(first, 5)
         raise ValueError(
             f"{lines.path}: line {sample[0][0]} ({shown}) may have the columns' names or an example; say --header yes or --header no."
         )
-    if answer is Header.EXAMPLE:
+    if answer is not Header.NAMES:
         return None, 0, []
     remarks = []
     if any(is_number(cell) for cell in first if cell):

@@ -81,7 +81,9 @@ def read_examples(path: str, config: DataConfig, table: Mapping[str, Any] | None
 
         read = read_parquet(path, keep_raw)
     else:
-        known = [feature["name"] for feature in table["columns"]] if table and table["named"] else []
+        known = None
+        if table:
+            known = [feature["name"] for feature in table["columns"]] if table["named"] else []
         read = read_delimited(path, config.header, keep_raw, known)
     return check(dataset_of(read, config, table), constant)
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import socket
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,15 @@ def load_dataset(
     return _splits(config, *_divided(as_dataset(dataset, y, config), config))
 
 
-def load_splits(config: DataConfig) -> Splits:
-    """`load_dataset` with its arguments in a `DataConfig`."""
+def load_splits(config: DataConfig, table: Mapping[str, Any] | None = None) -> Splits:
+    """`load_dataset` with its arguments in a `DataConfig`; `table`, a run's `Origin.table`, has its columns found again by name."""
     dataset = config.dataset
     if dataset in DATASETS:
         check_options(config, "named")
         return _splits(config, *_registered(dataset)(config))
     if os.sep not in dataset and not Path(dataset).exists() and not ending_of(dataset):
         raise ValueError(f"There is no data set {dataset!r}{near(dataset, DATASETS)}; a file of your own is a path to {FILES}.")
-    return _splits(config, *_file(config))
+    return _splits(config, *_file(config, table))
 
 
 def _splits(config: DataConfig, train: Dataset, test: Dataset) -> Splits:
@@ -123,12 +123,12 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
     return test
 
 
-def _file(config: DataConfig) -> tuple[Dataset, Dataset]:
+def _file(config: DataConfig, table: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
     moved = Path(config.data_dir, Path(config.dataset).name) if config.data_dir else None
     path = str(moved) if moved and moved.exists() and not Path(config.dataset).exists() else config.dataset
     if Path(path).exists():
         check_options(config, kind_of(path))
-    return _divided(read_examples(path, config), config)
+    return _divided(read_examples(path, config, table), config)
 
 
 def _divided(whole: Dataset, config: DataConfig) -> tuple[Dataset, Dataset]:

@@ -61,10 +61,15 @@ def as_dataset(
 
 
 def _array(data: Any, name: str) -> Any:
+    if hasattr(data, "tocsr") or isinstance(data, np.memmap | np.ma.MaskedArray):
+        return data
     try:
-        return data if hasattr(data, "tocsr") or isinstance(data, np.memmap | np.ma.MaskedArray) else np.asarray(data)
+        array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"{name} has rows of different lengths; give an array of numbers of one shape.") from error
+    if array.dtype == object and array.ndim == 0:
+        raise ValueError(f"{name} is a {type(data).__name__}, of which no array can be made; give an array, a frame or a tf.data.Dataset.")
+    return array
 
 
 def _is_tf_dataset(data: Any) -> bool:

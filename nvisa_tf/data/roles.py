@@ -10,7 +10,7 @@ import numpy as np
 
 from nvisa_tf.config.options import near
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.columns import Column, Table, shortened
+from nvisa_tf.data.columns import Column, Table, quoted, shortened
 
 LABELS = ("y", "label", "labels", "class", "classes", "target", "targets", "class_name", "class_label", "ground_truth")  # in lower case
 IDENTIFIER = re.compile(r"(?i:id|index|idx|uuid|guid|row_?id)|.+(?i:[_ .-](id|uuid|guid))|.*[a-z](Id|ID|Uuid|UUID)")
@@ -179,18 +179,14 @@ def _unusable(column: Column, config: DataConfig) -> str:
         present = [cell for cell in column.values if cell is not None]
         different = len(set(present))
         if config.text_columns == "drop" or different > CATEGORIES:
-            return f"text, such as {_quoted(present[0])}" + (f", {different:,} different" if different > 1 else "")
+            return f"text, such as {quoted(present[0])}" + (f", {different:,} different" if different > 1 else "")
         if different == 1:
-            return f"always {_quoted(present[0])}"
+            return f"always {quoted(present[0])}"
     return ""
 
 
 def _nameless(column: Column) -> bool:
     return not column.name or bool(re.fullmatch(r"Unnamed: \d+", column.name))  # the latter by pandas, when it wrote the file again
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 30 else text[:27] + "...")
 
 
 def _unique(column: Column) -> bool:

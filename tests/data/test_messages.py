@@ -63,6 +63,7 @@ INPUTS = [
     ("after.csv", 'a,b\n1,"2"3\n3,4\n', {}, "line 2 has a quotation mark"),
     ("thousands.csv", 'a,b\n"1,234",2\n"3,400",4\n', {}, "column a has '1,234' in line 2"),
     ("german.csv", "a;b\n-1.234,5;2\n3.400,25;4\n", {}, "column a has '-1.234,5' in line 2"),
+    ("french.csv", "a;b\n1 234,5;2\n3 400,25;4\n", {}, "column a has '1 234,5' in line 2, which may have a separator of thousands"),
     ("two_ways.csv", "a;b\n1,5;2.5\n3,2;4.5\n", {}, "column b has numbers with a point and column a numbers with a comma"),
     ("euros.csv", "a;b\n1,5 €;2\n3,4 €;4\n", {}, "column a has '1,5 €' in line 2; write numbers without signs of a unit"),
     ("percent.csv", "a,b\n12%,2\n13%,4\n", {}, "column a has '12%' in line 2"),

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_wine
 
 from nvisa_tf import DataConfig, load_dataset, read_array_file
-from nvisa_tf.data import read_examples
+from nvisa_tf.data import load_splits, read_examples
 
 WINE = load_wine(as_frame=True).frame
 
@@ -72,7 +72,7 @@ def test_every_column_is_accounted_for(save):
         "Labels, for scoring alone: column Class.",
         "Examples are called by column sample_id.",
         "Left out: the 1st column (without a name); when (dates or times); note (text, such as 'note 0', 50 different).",
-        "Column colour became 2 columns of 0 and 1: red, white.",
+        "Column colour became 2 columns of 0 and 1 (red, white); if it holds labels, say --label colour.",
         "The same in every row, so of no use: unit.",
     ):
         assert sentence in said(data)
@@ -301,6 +301,22 @@ class TestAnotherTable:
         with pytest.raises(ValueError, match=r"has 11 columns, and the model was trained on 14 without names; give as many, in that order"):
             read_examples(save(WINE.iloc[:, :11], header=False), DataConfig(), schema)
 
+    def test_a_first_line_in_doubt_is_what_training_had(self, save):
+        """Predicting has no --header; that of training decides."""
+        text = "4,2,9\n1,3,4\n2,2,2\n"
+        named, nameless = load(save("1,2,3\n" + text), header="yes"), load(save("1,2,3\n" + text), header="no")
+        doubtful = save("3,2,1\n" + text)
+        with pytest.raises(ValueError, match="--header yes or --header no"):
+            load(doubtful)
+        assert read_examples(doubtful, DataConfig(), nameless.origin.table).x[0].tolist() == [3, 2, 1]
+        assert read_examples(doubtful, DataConfig(), named.origin.table).x[0].tolist() == [9, 2, 4]  # found by name
+
+    def test_a_run_reads_its_own_table_by_its_columns(self, trained, save):
+        data, _ = trained
+        moved = save(mixed_table()[mixed_table().columns[::-1]])
+        splits = load_splits(DataConfig(dataset=moved, split="all", missing="median"), data.origin.table)
+        np.testing.assert_array_equal(splits.train.x, data.x)
+
 
 @pytest.mark.parametrize(
     ("text", "words"),
@@ -311,7 +327,7 @@ class TestAnotherTable:
         ("a,b\n1,2\n1,nan\n", "column b has no value in line 3; say --missing drop, mean or median"),
         ("a,y\n1,0.5\n2,1\n", "column y has 0.5 in line 2, and labels must be whole numbers or text"),
         ("a,y\n1,0\n2,\n", "column y has no label in line 3"),
-        ("a;b\n1,500;2\n3,250;4\n", "column a has '1,500' in line 2, of which it cannot be told whether it has thousands or decimals"),
+        ("a;b\n1,500;2\n3,250;4\n", "column a has '1,500' in line 2, which may have a separator of thousands"),
         ("when\n2024-01-01\n2024-01-02\n", r"has no column to cluster by \(left out are when: dates or times\)"),
         ("id\n1\n2\n", "has no column to cluster by"),
         ("a\n1\n1\n", "every value of x is 1; constant data has no clusters"),
