@@ -74,9 +74,9 @@ def run(flags: argparse.Namespace) -> int:
     with quiet_stderr():
         import tensorflow as tf
 
-        from nvisa_tf.cli.progress import ConsoleMonitor
         from nvisa_tf.runs import workflows
         from nvisa_tf.training import StopReason, TrainingDiverged
+        from nvisa_tf.training.console import ConsoleMonitor
     if flags.restarts is not None and restarts.by_processes(flags, config):
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
     if splits is None:
@@ -190,7 +190,7 @@ def print_report(report: dict[str, Any]) -> None:
     if "distilled_accuracy" in init:
         print(f"Its initialization {init['method']} had {100 * init['accuracy']:.2f}%, distilled {100 * init['distilled_accuracy']:.2f}%.")
     if "held_out_iw_bound" in report:
-        whose = "Held-out bound" if report["held_out"] else "The training data's own bound, as nothing is held out:"
+        whose = "Held-out bound" if report["held_out"] else "Bound of the training data, as nothing is held out,"
         bound = f"{report['held_out_iw_bound']:.3f} nats with {report['held_out_iw_bound_samples']} samples"
         print(f"{whose} {bound} at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}.")
     elif "eps" in report:  # of a model with a density, whose bound is not finite

@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 import subprocess
@@ -208,7 +209,11 @@ def test_resume_of_a_finished_run_and_more_epochs(finished_run, cli, tmp_path):
     code, out, _ = cli("train", "--resume", tmp_path / "copy")
     assert code == 0
     assert "from epoch 30.0 of 30" in out
-    assert load_run(tmp_path / "copy")[0].step.numpy() == 30 * 4
+    model = load_run(tmp_path / "copy")[0]
+    assert model.step.numpy() == 30 * 4
+    with open(tmp_path / "copy" / "clusters.csv", newline="") as file:  # of the model that is there now
+        found = [int(row["cluster"]) for row in csv.DictReader(file)]
+    np.testing.assert_array_equal(found, model.predict_clusters(np.load(finished_run / "blobs.npz")["x"]))
 
 
 def test_no_labels_and_vectors_that_are_scaled_alike(cli, tmp_path):

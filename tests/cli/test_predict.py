@@ -156,5 +156,5 @@ def test_next_steps_fit_the_data(photos, cli, tmp_path, monkeypatch):
         assert all("'runs of " in step for step in steps[1:])  # a path with a space is quoted
         assert any(step.startswith("  nvisa-tf name ") and step.endswith('0="a name"') for step in steps)
         assert "Held-out" not in out
-        assert "the training data's own bound" in out.lower()
+        assert "Bound of the training data" in out
     assert "Written to 'runs of 2 x.': clusters.csv, " in out
