@@ -14,13 +14,14 @@ import time
 TIMES = 5
 FIRST_STEP = """
 import os, sys
-from nvisa_tf.cli import main, progress
+from nvisa_tf.cli import main
+from nvisa_tf.training import console
 
 def leave(self, now):
     assert now.step == 1
     os._exit(0)
 
-progress.ConsoleMonitor.on_progress = leave
+console.ConsoleMonitor.on_progress = leave
 sys.argv = ["nvisa-tf", "train", "--preset", "random_small", "--steps-per-call", "1", "--out", "run"]
 main.main()
 """

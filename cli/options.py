@@ -103,7 +103,10 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
             raise ValueError(f"{source} is a run of the method {other.method}, and this one is of {method}; they must be the same.")
         # A run that begins with these weights must have networks like them.
         options.update(vars(other.model.architecture), **({"init": "random"} if method == "nvisa" else {}))
-    return RunConfig().replace({"method": method, **options, **chosen})
+    config = RunConfig().replace({"method": method, **options, **chosen})
+    if config.model.n_clusters < 2:  # which in Python is a model without clusters to compare others with; a run's report is of several
+        raise ValueError(f"n_clusters is {config.model.n_clusters}; it must be at least 2.")
+    return config
 
 
 def file_options(path: str | None) -> dict[str, Any]:

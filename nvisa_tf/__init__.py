@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nvisa_tf import keras_classes
+
 if TYPE_CHECKING:
     from nvisa_tf.clustering.metrics import ClusteringScores, clustering_accuracy, clustering_scores, confusion_matrix
     from nvisa_tf.config.methods import METHODS, Method
@@ -92,6 +94,8 @@ __all__ = [
     "read_array_file",
     "vimco",
 ]
+
+keras_classes.register_when_imported()
 
 
 def __getattr__(name: str) -> Any:

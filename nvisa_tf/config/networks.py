@@ -20,7 +20,7 @@ class NetworkConfig:
     """
 
     input_shape: tuple[int, ...] = option((), "shape of one example, taken from the data", minimum=1)
-    n_clusters: int = option(10, "number of clusters K", minimum=2)
+    n_clusters: int = option(10, "number of clusters K", minimum=1)
     latent_dim: int = option(10, "dimensions of z", minimum=1)
     encoder_units: tuple[int, ...] = option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
     decoder_units: tuple[int, ...] = option((500, 500), "widths of the decoder", minimum=1)

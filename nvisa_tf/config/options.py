@@ -30,11 +30,12 @@ def check_fields(config: Any) -> None:
 
 
 def coerce(name: str, value: Any, kind: Any) -> Any:
-    """Bring a TOML or Python value to the option's type.
+    """Bring a TOML or Python value, or a NumPy scalar or array, to the option's type.
 
     Raises:
       ValueError: another type, in one sentence.
     """
+    value = plain(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind in (int, float, str, bool):
@@ -46,6 +47,13 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
     elif isinstance(value, (list, tuple)) and all(type(n) is typing.get_args(kind)[0] for n in value):
         return tuple(value)
     raise ValueError(f"{name} is {value!r}; it must be {TYPE_NAMES[kind]}.")
+
+
+def plain(value: Any) -> Any:
+    """A value without NumPy's scalars and arrays, also inside a list; told by what they have, as NumPy need not be loaded."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
 
 
 TYPE_NAMES = {

@@ -13,7 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-LAST = "channels_last"  # whatever Keras is set to
+# Whatever Keras is set to.
+LAST = "channels_last"
+DTYPE = "float32"
 
 
 class LayerFactory:
@@ -30,6 +32,7 @@ class LayerFactory:
     def _kernel(self) -> dict[str, Any]:
         """Glorot weights and, if asked for, an L2 penalty on the kernel."""
         return {
+            "dtype": DTYPE,
             "kernel_initializer": keras.initializers.GlorotUniform(self.seed()),
             "kernel_regularizer": keras.regularizers.L2(self._l2) if self._l2 else None,
         }
@@ -48,17 +51,19 @@ class LayerFactory:
 
     def mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """Dense layers with leaky ReLU (slope 0.2), built for [..., input_dim]."""
-        layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)] or [keras.layers.Identity()]
-        return keras.Sequential([keras.Input((input_dim,)), *layers], name=name)
+        layers = [self.dense(n, f"{name}_{i}", activation="leaky_relu") for i, n in enumerate(units)] or [
+            keras.layers.Identity(dtype=DTYPE)
+        ]
+        return stack(input_dim, layers, name)
 
     def trunk(self, shape: tuple[int, ...], filters: tuple[int, ...], units: tuple[int, ...], name: str) -> keras.Sequential:
         """An MLP after convolutions, [B, d] to [B, the last of `units`]; d: of a flattened image of `shape`. Without filters: `mlp`."""
         if not filters:
             return self.mlp(math.prod(shape), units, name)
         convolutions = [self.convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters)]
-        layers = [keras.layers.Reshape(_with_channels(shape)), *convolutions, keras.layers.Flatten(LAST)]
+        layers = [keras.layers.Reshape(_with_channels(shape), dtype=DTYPE), *convolutions, keras.layers.Flatten(LAST, dtype=DTYPE)]
         layers += self.mlp(math.prod(_halved(shape, len(filters))) * filters[-1], units, name).layers
-        return keras.Sequential([keras.Input((math.prod(shape),)), *layers], name=name)
+        return stack(math.prod(shape), layers, name)
 
     def image(self, width: int, filters: tuple[int, ...], shape: tuple[int, ...], name: str) -> keras.Sequential:
         """Flattened images [B, d] of `shape` from features [B, width].
@@ -69,16 +74,23 @@ class LayerFactory:
         height, breadth, channels = _with_channels(shape)
         small = (*_halved(shape, len(filters)), filters[0])
         more = [n * 2 ** len(filters) - side for n, side in zip(small, (height, breadth), strict=False)]  # where a side is no multiple
-        layers = [self.dense(math.prod(small), f"{name}_small", activation="leaky_relu"), keras.layers.Reshape(small)]
+        layers = [self.dense(math.prod(small), f"{name}_small", activation="leaky_relu"), keras.layers.Reshape(small, dtype=DTYPE)]
         layers += [self.transposed_convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters[1:])]
         layers += [self.transposed_convolution(channels, f"{name}_out", None)]
-        layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1])), LAST), keras.layers.Flatten(LAST)]
-        return keras.Sequential([keras.Input((width,)), *layers], name=name)
+        layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1])), LAST, dtype=DTYPE), keras.layers.Flatten(LAST, dtype=DTYPE)]
+        return stack(width, layers, name)
 
     def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """An MLP with one linear output, [..., input_dim] to [..., 1]."""
         hidden = self.mlp(input_dim, units, name).layers
-        return keras.Sequential([keras.Input((input_dim,)), *hidden, self.dense(1, f"{name}_out")], name=name)
+        return stack(input_dim, [*hidden, self.dense(1, f"{name}_out")], name)
+
+
+def stack(input_dim: int, layers: list[Any], name: str) -> keras.Sequential:
+    """Layers one after another, built for [..., input_dim]."""
+    made = keras.Sequential([keras.Input((input_dim,), dtype=DTYPE), *layers], name=name)
+    made.dtype_policy = DTYPE  # its constructor takes none, and would bring its input to Keras' own
+    return made
 
 
 def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,7 +115,7 @@ class LatentHead(keras.layers.Layer):
     """
 
     def __init__(self, factory: LayerFactory, units: int, latent_dim: int, n_clusters: int | None) -> None:
-        super().__init__(name="latent_head")
+        super().__init__(name="latent_head", dtype=DTYPE)
         self.hidden = factory.dense(units, "hidden")
         # An embedding is what W_y[y] is, but a product with one-hot rows has a dense gradient.
         self.cluster = None if n_clusters is None else factory.dense(units, "cluster", use_bias=False)
@@ -162,7 +174,7 @@ class Decoder(keras.layers.Layer):
         scale: str,
         filters: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(name="decoder")
+        super().__init__(name="decoder", dtype=DTYPE)
         self.trunk = factory.mlp(latent_dim, units, "decoder_trunk")
         output_dim = math.prod(shape)
         self.loc = factory.image(self.trunk.output_shape[-1], filters, shape, "loc") if filters else factory.dense(output_dim, "loc")

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.layers import distributions as dist
-from nvisa_tf.layers.networks import LayerFactory
+from nvisa_tf.layers.networks import DTYPE, LayerFactory
 from nvisa_tf.layers.random import categories
 
 SOFTPLUS_OF_ONE = float(np.log(np.expm1(1.0)))  # softplus of this is 1
@@ -95,10 +95,11 @@ class MixturePrior(_Mixture):
       n_clusters: K.
       latent_dim: D.
       learn_weights: whether pi is learned.
+      dtype: of the weights.
     """
 
-    def __init__(self, factory: LayerFactory, n_clusters: int, latent_dim: int, learn_weights: bool) -> None:
-        super().__init__(name="prior")
+    def __init__(self, factory: LayerFactory, n_clusters: int, latent_dim: int, learn_weights: bool, dtype: str = DTYPE) -> None:
+        super().__init__(name="prior", dtype=dtype)
         self._shape, self._learn, self._seed = (n_clusters, latent_dim), learn_weights, factory.seed()
 
     def build(self, input_shape: Any = None) -> None:
@@ -138,10 +139,11 @@ class GaussianMixturePrior(_Mixture):
     Args:
       n_clusters: K.
       latent_dim: D.
+      dtype: of the weights.
     """
 
-    def __init__(self, n_clusters: int, latent_dim: int) -> None:
-        super().__init__(name="prior")
+    def __init__(self, n_clusters: int, latent_dim: int, dtype: str = DTYPE) -> None:
+        super().__init__(name="prior", dtype=dtype)
         self._shape = (n_clusters, latent_dim)
 
     def build(self, input_shape: Any = None) -> None:

@@ -12,7 +12,9 @@ from nvisa_tf.training.monitors import Monitor, Progress
 
 
 class ConsoleMonitor(Monitor):
-    """A bar for each stage with epoch, step rate, what the stage shows, and ETA; plain lines, one an evaluation, off a terminal. It writes to stderr.
+    """A bar for each stage with epoch, step rate, what the stage shows, and ETA; plain lines, one an evaluation, off a terminal.
+
+    It writes to stderr.
 
     Args:
       name: of the run, in front of every line; "": none.

@@ -25,7 +25,7 @@ def test_paper_preset_is_the_papers():
     ("make", "words"),
     [
         (lambda: StepOptions(n_samples=1), "vimco needs at least 2 because"),
-        (lambda: NVISAConfig(n_clusters=1), "n_clusters is 1; it must be at least 2"),
+        (lambda: NVISAConfig(n_clusters=0), "n_clusters is 0; it must be at least 1"),
         (lambda: NVISAConfig(likelihood="poisson"), "one of gaussian, bernoulli"),
         (lambda: NVISAConfig(binarize=True), "goes with the Bernoulli likelihood"),
         (lambda: StepOptions(objective="vimc"), "one of vimco, enum_y"),

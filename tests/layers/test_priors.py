@@ -1,6 +1,5 @@
 """Both priors against SciPy and TFP, in float64."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,28 +19,20 @@ FULL = np.stack([make_spd_matrix(D, random_state=seed) for seed in range(K)])
 DIAGONAL = FULL * np.eye(D)
 
 
-@pytest.fixture
-def in_float64():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(policy)
-
-
-def diagonal(learn_weights=True, seed=0):
-    prior = MixturePrior(LayerFactory(seed, 0.0), K, D, learn_weights)
+def diagonal(learn_weights=True, seed=0, dtype="float64"):
+    prior = MixturePrior(LayerFactory(seed, 0.0), K, D, learn_weights, dtype)
     prior.build()
     return prior
 
 
-def full():
-    prior = GaussianMixturePrior(K, D)
+def full(dtype="float64"):
+    prior = GaussianMixturePrior(K, D, dtype)
     prior.build()
     return prior
 
 
 @pytest.fixture(params=["diagonal", "full"])
-def mixture(request, in_float64):
+def mixture(request):
     """A prior that was set, and its covariances [K, D, D]."""
     if request.param == "full":
         prior = full()
@@ -161,7 +152,7 @@ def test_parameters_are_what_was_set(mixture):
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_weights_are_set_where_they_are_learned(in_float64, learned):
+def test_weights_are_set_where_they_are_learned(learned):
     prior = diagonal(learned)
     prior.set_mixture(np.array([0.5, 0.5, 0.0, 0.0]), MEANS, np.ones((K, D)))
     expected = np.array([0.5, 0.5, 1e-6, 1e-6]) / (1 + 2e-6) if learned else np.full(K, 0.25)
@@ -169,7 +160,7 @@ def test_weights_are_set_where_they_are_learned(in_float64, learned):
     assert len(prior.trainable_weights) == 2 + learned
 
 
-def test_an_empty_component_of_the_fitted_mixture_is_possible_still(in_float64):
+def test_an_empty_component_of_the_fitted_mixture_is_possible_still():
     prior = full()
     prior.set_mixture(np.array([0.5, 0.5, 0.0, 0.0]), MEANS, FULL)
     np.testing.assert_allclose(prior.p_y().probs_parameter(), np.array([0.5, 0.5, 1e-6, 1e-6]) / (1 + 2e-6), rtol=1e-9)
@@ -177,7 +168,7 @@ def test_an_empty_component_of_the_fitted_mixture_is_possible_still(in_float64):
     assert not prior.trainable_weights
 
 
-def test_they_begin_uniform_with_scales_of_1(in_float64):
+def test_they_begin_uniform_with_scales_of_1():
     for prior in (diagonal(), full()):
         np.testing.assert_allclose(prior.p_y().probs_parameter(), 0.25, rtol=1e-12)
         np.testing.assert_allclose(prior.p_z_given_y().stddev(), np.ones((K, D)), rtol=1e-9)
@@ -187,7 +178,8 @@ def test_they_begin_uniform_with_scales_of_1(in_float64):
 
 
 def test_float32_is_near():
-    priors = (diagonal(), np.diagonal(DIAGONAL, axis1=1, axis2=2), DIAGONAL), (full(), FULL, FULL)
+    of_diagonal = (diagonal(dtype="float32"), np.diagonal(DIAGONAL, axis1=1, axis2=2), DIAGONAL)
+    priors = of_diagonal, (full("float32"), FULL, FULL)
     for prior, spread, covariances in priors:
         prior.set_mixture(WEIGHTS, MEANS, spread)
         z = np.random.default_rng(2).normal(0, 2, (9, D)).astype(np.float32)

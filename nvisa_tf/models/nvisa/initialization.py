@@ -24,6 +24,7 @@ from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
+from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import LatentHead
 from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.models.base import TrainingData, TrainingStage
@@ -236,11 +237,11 @@ def set_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:
     if scale_weights is None:  # Bernoulli
         return
 
-    @tf.function(reduce_retracing=True, autograph=False)
     def squares(x: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.square(model.preprocess(x) - model.decoder(z)[0]), 0)
 
-    sums = [squares(tf.constant(x), tf.constant(codes[start : start + len(x)])).numpy() for start, x in data.chunks()]
+    summed = graph_of(squares, reduce_retracing=True, autograph=False)
+    sums = [summed(tf.constant(x), tf.constant(codes[start : start + len(x)])).numpy() for start, x in data.chunks()]
     error = np.sqrt(np.sum(sums, 0, dtype=np.float64) / len(data))
     eps = float(model.eps_x.numpy())
     scale_weights.assign(inverse_softplus(np.maximum(error - eps, 0.1 * eps)))
