@@ -298,8 +298,10 @@ class Trainer:
 
     def _write_bound_before(self, stage: TrainingStage) -> None:
         """Keep in init.json how held-out examples score before the last stage, as what its end must not fall below."""
-        if self.run and (scores := stage.held_out(self._held_out)):
-            self.run.write_init({**self.run.init(), **{name: float(f"{value:.6g}") for name, value in scores.items()}})
+        if self.run:
+            scores = {name: float(f"{value:.6g}") for name, value in stage.held_out(self._held_out).items() if math.isfinite(value)}
+            if scores:
+                self.run.write_init({**self.run.init(), **scores})
 
     def _tell_report(self, stage: TrainingStage) -> None:
         for name in ("accuracy", "distilled_accuracy"):
