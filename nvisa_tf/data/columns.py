@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from nvisa_tf.config.options import near
+
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "?"})  # what stands for no value, in lower case
 TRUTH = {"true": 1.0, "false": 0.0}
 CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
@@ -193,6 +195,12 @@ def settle_commas(columns: Sequence[Column], with_points: set[int], source: str)
 def quoted(text: str) -> str:
     """A cell's text for a sentence, in quotation marks and cut."""
     return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A clause with the known names nearest to `name`, or with all if they are few; "" where there are none."""
+    names = [other for other in known if other]
+    return near(name, names) if names else ""
 
 
 def shortened(names: Sequence[str], most: int = 6) -> str:

@@ -42,7 +42,7 @@ def table_of_frame(frame: Any, source: str = "X", keep_raw: KeepRaw = lambda nam
             raise ValueError(f"{source} has two columns named {name}; give each column a name of its own.")
     if not pairs or not len(frame):
         raise ValueError(f"{source} has no {'rows' if pairs else 'columns'}; a table has a row for each example.")
-    columns = [_column(name, values, keep_raw(name)) for name, values in pairs]
+    columns = [column for name, values in pairs for column in _columns(name, values, keep_raw(name))]
     settled = settle_commas(columns, set(), source)
     return Table(source, tuple(settled), True, np.arange(len(frame)), "row")
 
@@ -119,6 +119,31 @@ def _pyarrow(source: str) -> Any:
     return pyarrow
 
 
+def _columns(name: str, values: Any, keep_raw: bool) -> list[Column]:
+    """The column of an Arrow array or a list of Python objects; of vectors of one length, as embeddings are, one for each value."""
+    vectors = _vectors(values)
+    if vectors is None:
+        return [_column(name, values, keep_raw)]
+    return [Column(f"{name}[{i}]", "number", np.ascontiguousarray(part)) for i, part in enumerate(vectors.T)]
+
+
+def _vectors(values: Any) -> np.ndarray | None:
+    """Lists of as many numbers in each row, float64 [n, d]; None: something else."""
+    if isinstance(values, list):
+        return None
+    from pyarrow import compute, types
+
+    kind = values.type
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        return None
+    if values.null_count or not (types.is_integer(kind.value_type) or types.is_floating(kind.value_type)):
+        return None
+    widths = compute.list_value_length(values).unique().to_pylist()
+    if len(widths) != 1 or not widths[0]:
+        return None
+    return _floats(compute.list_flatten(values)).reshape(len(values), widths[0])
+
+
 def _column(name: str, values: Any, keep_raw: bool) -> Column:
     """A column of an Arrow array, or of a list of Python objects."""
     if isinstance(values, list):
@@ -126,9 +151,6 @@ def _column(name: str, values: Any, keep_raw: bool) -> Column:
     import pyarrow
     from pyarrow import types
 
-    if isinstance(values, pyarrow.ChunkedArray):
-        values = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
-        values = values.combine_chunks() if isinstance(values, pyarrow.ChunkedArray) else values
     kind = values.type
     if types.is_dictionary(kind):
         values = pyarrow.array(values.to_pylist(), _plain(kind.value_type))  # not all types can be decoded

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.config.options import near
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.columns import shortened
+from nvisa_tf.data.columns import shortened, suggestion
 from nvisa_tf.data.dataset import Dataset, Origin, from_array
 from nvisa_tf.data.frames import table_of_frame
 from nvisa_tf.data.roles import LABELS, NONE
@@ -59,10 +58,10 @@ def dataset_of_anndata(data: Any, source: str, config: DataConfig, schema: Mappi
     """
     names = [str(name) for name in data.var_names]
     if config.layer and config.layer not in data.layers:
-        raise ValueError(f"{source} has no layer {config.layer!r}{near(config.layer, data.layers)}.")
+        raise ValueError(f"{source} has no layer {config.layer!r}{suggestion(config.layer, data.layers)}.")
     x = data.layers[config.layer] if config.layer else data.X
     if x is None:
-        raise ValueError(f"{source} has no X; name one of its layers by --layer{near('', data.layers)}.")
+        raise ValueError(f"{source} has no X; name one of its layers by --layer{suggestion('', data.layers)}.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{source} has two variables named {twice}; call AnnData.var_names_make_unique before you write it.")
@@ -76,7 +75,7 @@ def dataset_of_anndata(data: Any, source: str, config: DataConfig, schema: Mappi
     if label:
         table = table_of_frame(data.obs[[label]].reset_index(drop=True), source, lambda name: True)
         y, class_names, more = read_labels(table, table.columns[0], known)
-        remarks += [f"Labels, for scoring alone: column {label} of obs.", *more]
+        remarks += more if schema else [f"Labels, for scoring alone: column {label} of obs."]
     schema = schema or {
         "named": True,
         "columns": [{"name": name} for name in wanted],
@@ -102,7 +101,7 @@ def _wanted(names: list[str], source: str, config: DataConfig, schema: Mapping[s
         return wanted, [f"{new:,} variables were left out, as the model was not trained on them."] if new else []
     for option, given in (("columns", config.columns), ("drop", config.drop)):
         if unknown := [name for name in given if name not in names]:
-            raise ValueError(f"{source} has no variable {unknown[0]!r}, which {option} names{near(unknown[0], names)}.")
+            raise ValueError(f"{source} has no variable {unknown[0]!r}, which {option} names{suggestion(unknown[0], names)}.")
     wanted = [name for name in names if (not config.columns or name in config.columns) and name not in config.drop]
     if not wanted:
         raise ValueError(f"{source} has no variable that is left to cluster by; take some out of drop.")
@@ -118,7 +117,7 @@ def _label(obs: Any, source: str, config: DataConfig, schema: Mapping[str, Any] 
         return ""
     if config.label:
         if config.label not in columns:
-            raise ValueError(f"{source} has no column {config.label!r} in obs, which label names{near(config.label, columns)}.")
+            raise ValueError(f"{source} has no column {config.label!r} in obs, which label names{suggestion(config.label, columns)}.")
         return config.label
     found = [name for name in columns if name.casefold() in LABELS]
     if len(found) > 1:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nvisa_tf.config.options import near
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.columns import Column, Table, quoted, shortened
+from nvisa_tf.data.columns import Column, Table, quoted, shortened, suggestion
 
 LABELS = ("y", "label", "labels", "class", "classes", "target", "targets", "class_name", "class_label", "ground_truth")  # in lower case
 IDENTIFIER = re.compile(r"(?i:id|index|idx|uuid|guid|row_?id)|.+(?i:[_ .-](id|uuid|guid))|.*[a-z](Id|ID|Uuid|UUID)")
@@ -99,7 +98,7 @@ def find_column(table: Table, name: str, option: str) -> int:
         return alike[0]
     if not table.named:
         raise ValueError(f"{table.source} has {len(names)} columns without names, so {option} takes numbers from 1, and not {name!r}.")
-    raise ValueError(f"{table.source} has no column {name!r}, which {option} names{near(name, [n for n in names if n])}.")
+    raise ValueError(f"{table.source} has no column {name!r}, which {option} names{suggestion(name, names)}.")
 
 
 def _label(table: Table, config: DataConfig, free: list[int], asked: list[int], dropped: set[int]) -> int | None:

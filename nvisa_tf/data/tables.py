@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.config.options import near
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.columns import Column, Table, quoted, shortened
+from nvisa_tf.data.columns import Column, Table, quoted, shortened, suggestion
 from nvisa_tf.data.dataset import Dataset, Origin
 from nvisa_tf.data.encoding import (
     check_usable,
@@ -54,7 +53,7 @@ def dataset_of(table: Table, config: DataConfig, schema: Mapping[str, Any] | Non
         check_usable(table, column, feature)
     kept, left_out = complete_rows(table, used, config, roles, bool(schema))
     if len(left_out):
-        remarks.append(f"{len(left_out):,} of {len(table):,} rows were left out, as they have missing values.")
+        remarks.append(f"Left out for missing values: {len(left_out):,} of {len(table):,} rows.")
     rows = dataclasses.replace(table, columns=tuple(c.take(kept) for c in table.columns), places=table.places[kept]) if left_out else table
     columns = [rows.columns[i] for i in roles.features]
     x = np.empty((len(rows), sum(len(feature.get("categories", [0])) for feature in features)))
@@ -165,7 +164,7 @@ def _roles_again(table: Table, schema: Mapping[str, Any]) -> tuple[list[dict[str
     missing = [name for name in wanted if name not in index]
     if missing:
         several = "s" if len(missing) > 1 else ""
-        hint = near(missing[0], [name for name in index if name and name not in wanted]) if len(missing) == 1 else ""
+        hint = suggestion(missing[0], [name for name in index if name not in wanted]) if len(missing) == 1 else ""
         raise ValueError(f"{source} lacks the column{several} {shortened(missing)}, which the model was trained on{hint}.")
     label, identifier = index.get(schema["label"]) if schema["label"] else None, index.get(schema["id"]) if schema["id"] else None
     places = tuple(index[name] for name in wanted)

@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from nvisa_tf import load_dataset
 from nvisa_tf.data import as_dataset
@@ -108,9 +109,23 @@ def test_numbers_as_names_and_numbers_of_other_kinds(rng):
 
 
 def test_what_is_neither_number_nor_text_is_left_out():
-    data = as_dataset(frame().assign(pair=[[1, 2]] * 30, at=datetime.time(10), place=[object()] * 30))
+    uneven = [[1], [2, 3]] * 15
+    data = as_dataset(frame().assign(uneven=uneven, words=[["a"]] * 30, at=datetime.time(10), place=[object()] * 30))
     assert data.x.shape == (30, 6)
-    assert "pair, place (neither numbers nor text)" in " ".join(data.origin.remarks)
+    assert "uneven, words, place (neither numbers nor text)" in " ".join(data.origin.remarks)
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.list_(pa.float32(), 4)])
+def test_embeddings_are_a_column_for_each_value(rng, tmp_path, kind):
+    x = rng.normal(size=(30, 4)).astype(np.float32)
+    column = pa.array(list(x), kind if pa.types.is_fixed_size_list(kind) else pa.list_(kind))
+    table = pa.concat_tables([pa.table({"photo": [f"{i}.jpg" for i in range(30)], "vector": column}).slice(start, 15) for start in (0, 15)])
+    parquet.write_table(table, tmp_path / "e.parquet")
+    for data in (as_dataset(table), load_dataset(tmp_path / "e.parquet").train):
+        np.testing.assert_array_equal(data.x, x)
+        assert data.origin.feature_names == ("vector[0]", "vector[1]", "vector[2]", "vector[3]")
+        assert (data.origin.id_name, data.ids[3]) == ("photo", "3.jpg")
+    np.testing.assert_array_equal(as_dataset(pd.DataFrame({"vector": list(x)})).x, x)
 
 
 def test_parquet(tmp_path, from_text):

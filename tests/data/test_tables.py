@@ -187,7 +187,7 @@ def test_missing_values(save, missing):
         assert data.places.tolist() == kept
         assert data.origin.left_out[0] == ("w5", "no value in column ash, line 7")
         assert len(data.y) == len(data.ids) == 175
-        assert "3 of 178 rows were left out, as they have missing values." in said(data)
+        assert "Left out for missing values: 3 of 178 rows." in said(data)
         return
     np.testing.assert_allclose(data.x[:, :13], expected.fillna(getattr(expected, missing)()))
     assert data.x[11, 13:].tolist() == [0, 1]  # white is the commonest
