@@ -163,7 +163,8 @@ class RunDirectory:
         try:
             text = self.config_file.read_text()
             options = format1.options_from_toml(text) if self._has_old_names else options_from_toml(text)
-            return RunConfig().replace({"resize": "stretch", **options} if self._is_old else options)
+            stretched = self._is_old and options.get("image_shape")  # a folder's images, which had to have a shape
+            return RunConfig().replace({"resize": "stretch", **options} if stretched else options)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.config_file} cannot be used: {error}") from error
 

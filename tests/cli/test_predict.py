@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from nvisa_tf import load_run
 from nvisa_tf.cli import main
+from nvisa_tf.io.run_directory import FORMAT
 
 TINY = [
     "--preset", "random_small", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
@@ -158,3 +160,29 @@ def test_next_steps_fit_the_data(photos, cli, tmp_path, monkeypatch):
         assert "Held-out" not in out
         assert "Bound of the training data" in out
     assert "Written to 'runs of 2 x.': clusters.csv, " in out
+
+
+def test_runs_of_older_formats_answer(photos, photo_run, cli, tmp_path):
+    _, values = photos
+    old = shutil.copytree(Path(__file__).parents[1] / "fixtures" / "format1" / "run", tmp_path / "format1")
+    assert cli("info", old)[0] == 0
+    assert cli("evaluate", old, "--samples", 5)[0] == 0
+    code, _, err = cli("predict", old, "--input", "digits", "--output", tmp_path / "o.csv")
+    assert (code, err) == (0, "")
+    rows = read(tmp_path / "o.csv")
+    assert list(rows[0]) == ["row", "cluster", "probability", "second", "second_probability", "label"]
+    assert [row["row"] for row in rows] == [str(row) for row in range(1437, 1797)]
+    # Before format 3 images of a folder were distorted.
+    run = shutil.copytree(photo_run, tmp_path / "format2", ignore=shutil.ignore_patterns("reference.npz", "clusters.csv", "report.html"))
+    for file, was, now in ((run / "run.json", f'"format": {FORMAT}', '"format": 2'), (run / "config.toml", 'resize = "pad"\n', "")):
+        assert was in file.read_text()
+        file.write_text(file.read_text().replace(was, now))
+    (tmp_path / "wide").mkdir()
+    Image.fromarray(np.hstack([values["05.png"]] * 2)).save(tmp_path / "wide" / "wide.png")
+    code, _, err = cli("predict", run, "--input", tmp_path / "wide", "--output", tmp_path / "o.npz", "--embedding")
+    assert code == 0, err
+    stretched = np.asarray(Image.open(tmp_path / "wide" / "wide.png").resize((6, 6), Image.Resampling.BILINEAR))
+    with np.load(tmp_path / "o.npz") as found:
+        np.testing.assert_allclose(found["z"], load_run(run)[0].embed(stretched[None]), atol=1e-5)
+    assert cli("name", run, "0=boots")[0] == 0
+    assert cli("evaluate", run, "--samples", 5)[0] == 0
