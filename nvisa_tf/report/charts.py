@@ -80,7 +80,7 @@ def _limits(series: list[dict[str, Any]], unit: str) -> tuple[float, float]:
     """The range of the values but for the first ones; of percents at least from 0, or the tens below, to 100 at most."""
     late = [y for one in series for y in one["y"][int(EARLY * len(one["y"])) if len(one["y"]) >= 10 else 0 :]]
     low, high = min(late), max(late)
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    margin = 0.05 * (high - low) or max(1.0, 0.05 * abs(high))
     low, high = low - margin, high + margin
     return (max(0.0, low), min(100.0, high)) if unit == "%" else (low, high)
 

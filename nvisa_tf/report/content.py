@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -10,7 +10,6 @@ from scipy.optimize import linear_sum_assignment
 from nvisa_tf.clustering.metrics import clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Dataset, Splits
-from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.evaluation.examples import Examples
 from nvisa_tf.evaluation.thumbnails import is_picture, spread, value_range
 from nvisa_tf.io.run_directory import RunDirectory
@@ -21,7 +20,9 @@ from nvisa_tf.report.profiles import Profiles, profiles
 from nvisa_tf.report.projection import project
 from nvisa_tf.report.text import beside, number, percent
 
-FORMAT = 1  # of the content, which a later version reads to write the page again
+if TYPE_CHECKING:
+    from nvisa_tf.evaluation.assignments import Assignments
+
 MAP_POINTS = 20_000
 FEATURES = 6  # of a cluster's profile
 MAP_VALUES = 4  # of a row, on the map
@@ -65,7 +66,6 @@ def content_of(
         for cluster in clusters:
             cluster["features"] = _features(features, cluster["cluster"], data)
     return {
-        "format": FORMAT,
         "name": data.name,
         "word": word,
         "shape": list(data.shape),

@@ -11,7 +11,7 @@ POINTS = 300  # of a curve at most
 CHARTS = (  # of the last stage: title, unit, what is drawn by its column
     ("Scores against the labels", "%", {"accuracy": "accuracy", "nmi": "NMI", "ari": "ARI"}),
     ("Bound of log p(x)", "nats", {"bound": "training", "held_out_iw_bound": "held out"}),
-    ("Clusters in use", "", {"used_clusters": "clusters with examples"}),
+    ("Clusters in use", "", {"used_clusters": "of the scored examples"}),
     ("Annealing", "", {"eps_x": "eps of x", "eps_z": "eps of z"}),
 )
 UNDRAWN = {"stage", "epoch", "step", "minutes", "learning_rate", "nonfinite_steps"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.evaluation.examples import Examples
 from nvisa_tf.evaluation.thumbnails import Range, data_uri, encoded, shrunk, spread, sprite_sheet, to_bytes
+
+if TYPE_CHECKING:
+    from nvisa_tf.evaluation.assignments import Assignments
 
 CERTAIN = 0.95  # the probability from which on an example is not called uncertain
 ODD = 2.0  # times the cluster's median error, from which on an example is called odd

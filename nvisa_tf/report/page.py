@@ -15,21 +15,23 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits
-from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.report.colours import colour_rules
-from nvisa_tf.report.content import FORMAT, content_of
 from nvisa_tf.report.sections import body, headline
+
+if TYPE_CHECKING:  # it loads TensorFlow, without which a page can be written again
+    from nvisa_tf.evaluation.assignments import Assignments
 
 CONTENT = re.compile(r'<script type="application/json" id="content">(.*?)</script>', re.DOTALL)
 PICTURE = re.compile(r'<img data-picture="(\d+)" src="(data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=]*)"')
+FORMAT = 1  # of the content, which a later version reads to write the page again
 POLICY = "default-src 'none'; img-src data:; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
 
 
@@ -56,9 +58,11 @@ def write_report(
     Raises:
       ValueError: the assignments are not of these data.
     """
+    from nvisa_tf.report.content import content_of  # it loads scikit-learn, which other names do not need
+
     path = Path(output) if output else run.page_file
     content, pictures = content_of(run, config, splits, assignments, report, len(names))
-    write_text(path, render(content, pictures, names))
+    write_text(path, render({"format": FORMAT, **content}, pictures, names))
     return path
 
 

@@ -25,7 +25,8 @@ def project(z: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     if z.shape[1] <= 2:
         flat = np.pad(z, ((0, 0), (0, 2 - z.shape[1])))
         return _in_square(flat), f"the model's latent space of dimension {z.shape[1]}. Neighbours are alike."
-    if FEWEST <= len(z) <= TSNE_EXAMPLES and np.ptp(z, axis=0).any():
+    some_spread = bool(np.ptp(z, axis=0).any())
+    if FEWEST <= len(z) <= TSNE_EXAMPLES and some_spread:
         from sklearn.manifold import TSNE
 
         perplexity = min(PERPLEXITY, (len(z) - 1) / 3)
@@ -34,7 +35,7 @@ def project(z: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
         return _in_square(found), f"t-SNE of the {z.shape[1]}-dimensional embeddings. {READ_TSNE}"
     from sklearn.decomposition import PCA
 
-    found = PCA(2, svd_solver="full").fit_transform(z) if len(z) > 1 else np.zeros((len(z), 2))
+    found = PCA(2, svd_solver="full").fit_transform(z) if some_spread else np.zeros((len(z), 2))
     return _in_square(found), f"the first two principal components (PCA) of the {z.shape[1]}-dimensional embeddings. {READ_PCA}"
 
 

@@ -99,7 +99,7 @@ function thumbnail(point) {
   if (cell === undefined) return [];
   const {side, columns} = map.sheet, picture = document.createElement("canvas");
   picture.width = picture.height = side;
-  picture.style.imageRendering = side < 48 ? "pixelated" : "auto";
+  picture.style.imageRendering = side <= 16 ? "pixelated" : "auto";
   picture.getContext("2d").drawImage(sheet, cell % columns * side, Math.floor(cell / columns) * side, side, side, 0, 0, side, side);
   return [picture];
 }
