@@ -60,6 +60,8 @@ def read_examples(path: str, config: DataConfig, table: Mapping[str, Any] | None
     """
     kind = kind_of(path)
     if kind == "folder":
+        if table:
+            raise ValueError(f"{path} is a folder, and the model was trained on a table; give a table or an array.")
         from nvisa_tf.data.folders import read_folder  # Pillow, which nothing else here needs
 
         return check(read_folder(path, config), constant)

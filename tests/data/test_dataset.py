@@ -3,7 +3,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from nvisa_tf import Dataset, input_scaling
-from nvisa_tf.data import from_array
+from nvisa_tf.data import Origin, check, from_array
 
 
 def scaled(x, method="auto", **kwargs):
@@ -53,6 +53,19 @@ def test_values_that_float32_would_blur_are_refused(rng):
     scale, shift = input_scaling(Dataset("d", x))
     assert np.isfinite(scale).all()
     assert np.isfinite(shift).all()
+
+
+def test_messages_call_a_value_by_its_column(rng):
+    x = rng.normal(0, 1, (200, 3))
+    x[:, 1] = 1.7e9 + 40 * x[:, 1]
+    named, nameless = (Origin("table", feature_names=names) for names in (("age", "seen at", "size"), ("column 1", "column 2", "column 4")))
+    with pytest.raises(ValueError, match=r"^d: column seen at is about 1\.7e\+09"):
+        input_scaling(Dataset("d", x, origin=named))
+    with pytest.raises(ValueError, match=r"^d: column 2 is about 1\.7e\+09"):
+        input_scaling(Dataset("d", x, origin=nameless))
+    x[7, 2] = np.nan
+    with pytest.raises(ValueError, match=r"1 values that are NaN or Inf, the first in example 7, column size; remove or fill them"):
+        check(Dataset("d", x, origin=named))
 
 
 def test_a_fingerprint_tells_other_values_rows_and_types(rng):

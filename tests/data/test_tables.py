@@ -281,6 +281,12 @@ class TestAnotherTable:
         with pytest.raises(ValueError, match=r"examples of shape \[13\], and the model was trained on a table of 17 values: alcohol"):
             again(str(tmp_path / "x.npy"))
 
+    def test_a_folder_is_no_table(self, trained, tmp_path):
+        _, again = trained
+        (tmp_path / "photos").mkdir()
+        with pytest.raises(ValueError, match=r"photos is a folder, and the model was trained on a table; give a table or an array\.$"):
+            again(str(tmp_path / "photos"))
+
     def test_label_names_keep_their_numbers(self, save):
         names = np.array(["c", "a", "b"])
         data = load(save(WINE.assign(target=names[WINE.target])))
