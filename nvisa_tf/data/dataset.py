@@ -163,8 +163,8 @@ def from_array(name: str, x: Any, y: Any = None) -> Dataset:
 
 
 def _is_sparse(x: Any) -> bool:
-    """Whether it is a sparse matrix of SciPy's, without loading SciPy."""
-    return type(x).__module__.startswith("scipy.sparse") and hasattr(x, "tocsr")
+    """Whether it is a sparse matrix, of SciPy's or made of one, without loading SciPy."""
+    return hasattr(x, "tocsr") and hasattr(x, "nnz")
 
 
 def _numbers(name: str, x: np.ndarray) -> np.ndarray:

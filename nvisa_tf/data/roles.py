@@ -72,11 +72,16 @@ def choose_roles(table: Table, config: DataConfig) -> Roles:
         if reason:
             left_out[i] = reason
             continue
-        features.append(i)
-        if i not in asked and IDENTIFIER.fullmatch(column.name):
+        if i not in asked and _counts_rows(column):
+            if not table.named:  # an index, whose name was left out with the others
+                left_out[i] = "it counts the rows"
+                continue
+            remarks.append(f"Column {column.name} is clustered by, though it counts the rows; --drop {column.name} leaves it out.")
+        elif i not in asked and IDENTIFIER.fullmatch(column.name):
             remarks.append(
                 f"Column {column.name} is clustered by, though its name is that of an identifier; --drop {column.name} leaves it out."
             )
+        features.append(i)
     if not features:
         why = "; ".join(f"{columns[i].name or 'a column'}: {reason}" for i, reason in list(left_out.items())[:4])
         why = f"left out are {why}" if why else "it has labels and identifiers alone"
@@ -184,6 +189,12 @@ def _unusable(column: Column, config: DataConfig) -> str:
     return ""
 
 
+def _counts_rows(column: Column) -> bool:
+    """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., of so many rows that it is no chance."""
+    values = column.values
+    return column.numeric and len(values) >= FEW and values[0] in (0, 1) and np.array_equal(values, np.arange(len(values)) + values[0])
+
+
 def _nameless(column: Column) -> bool:
     return not column.name or bool(re.fullmatch(r"Unnamed: \d+", column.name))  # the latter by pandas, when it wrote the file again
 
@@ -210,7 +221,8 @@ def describe(table: Table, roles: Roles) -> list[str]:
     if roles.left_out:
         reasons: dict[str, list[str]] = {}
         for i, reason in roles.left_out.items():
-            reasons.setdefault(reason, []).append(columns[i].name or f"the {_ordinal(i + 1)} column")
+            name = columns[i].name if table.named else f"column {i + 1}"
+            reasons.setdefault(reason, []).append(name or f"the {_ordinal(i + 1)} column")
         parts = [f"{shortened(names, 4)} ({reason})" for reason, names in reasons.items()]
         found.append(f"Left out: {'; '.join(parts[:6])}{f' and {len(parts) - 6} more' if len(parts) > 6 else ''}.")
     return found + list(roles.remarks)

@@ -42,6 +42,14 @@ def test_cells_are_vectors_dense_or_sparse(rng, tmp_path, form):
     np.testing.assert_array_equal(np.asarray(some.x), counts[:, [0, 5]])
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_some_cells_of_an_object(rng, form):
+    data, counts = make(rng, form)
+    some = as_dataset(data[5:20, ::2])
+    np.testing.assert_array_equal(np.asarray(some.x), counts[5:20, ::2])
+    assert some.ids[0] == "cell-5"
+
+
 def test_variables_are_found_by_name(rng, tmp_path):
     data, counts = make(rng, sparse.csr_matrix)
     trained = as_dataset(data, config=DataConfig(label="cell_type"))

@@ -140,6 +140,17 @@ def test_identifiers_that_repeat(save):
     assert "Column shop_id is clustered by, though its name is that of an identifier; --drop shop_id leaves it out." in said(other)
 
 
+def test_columns_that_count_the_rows(save):
+    nameless = load(save(WINE.drop(columns="target"), index=True, header=False))
+    assert nameless.origin.feature_names[0] == "column 2"
+    assert nameless.x.shape == (178, 13)
+    assert "Left out: column 1 (it counts the rows)." in said(nameless)
+    named = load(save(WINE.assign(hour=np.arange(1, 179))))
+    assert named.x.shape == (178, 14)
+    assert "Column hour is clustered by, though it counts the rows; --drop hour leaves it out." in said(named)
+    assert load(save(WINE, index=True, header=False), label="15", columns=["1", "2"]).x.shape == (178, 2)
+
+
 def test_texts_that_are_all_different_name_the_rows(save):
     data = load(save(WINE.assign(Wine=[f"wine {i}" for i in range(178)])))
     assert (data.origin.id_name, data.ids[3]) == ("Wine", "wine 3")
