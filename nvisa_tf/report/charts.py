@@ -11,7 +11,7 @@ from nvisa_tf.report.text import number
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 30
-EARLY = 0.1  # of a curve, whose values do not set the limits: the first ones are often far off
+EARLY, FAR_OFF = 0.1, 4.0  # the first tenth of a curve does not set the limits where it makes the range so many times as wide
 
 
 def bar(share: float, cluster: int) -> Markup:
@@ -77,9 +77,12 @@ def line_chart(chart: dict[str, Any], number_of_chart: int) -> Markup:
 
 
 def _limits(series: list[dict[str, Any]], unit: str) -> tuple[float, float]:
-    """The range of the values but for the first ones; of percents at least from 0, or the tens below, to 100 at most."""
+    """The range of the values, but for the first ones where these alone are far off; of percents within 0 to 100."""
+    values = [y for one in series for y in one["y"]]
+    low, high = min(values), max(values)
     late = [y for one in series for y in one["y"][int(EARLY * len(one["y"])) if len(one["y"]) >= 10 else 0 :]]
-    low, high = min(late), max(late)
+    if high - low > FAR_OFF * (max(late) - min(late)):
+        low, high = min(late), max(late)
     margin = 0.05 * (high - low) or max(1.0, 0.05 * abs(high))
     low, high = low - margin, high + margin
     return (max(0.0, low), min(100.0, high)) if unit == "%" else (low, high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from nvisa_tf.report.charts import difference_bar
 from nvisa_tf.report.text import counted, percent
@@ -113,9 +113,10 @@ def _named(content: dict[str, Any], cluster: dict[str, Any], names: Sequence[str
     for kind, title in KINDS.items():
         if shown := cluster["groups"][kind]:
             if kind == "uncertain":
-                what = "; ".join(f"{example['name']}: {_certainty(example, names)}" for example in shown)
+                items = (f"{example['name']}: {_certainty(example, names)}" for example in shown)
+                what = Markup("<ul>{}</ul>").format(NOTHING.join(Markup("<li>{}</li>").format(item) for item in items))
             else:
-                what = ", ".join(example["name"] for example in shown)
+                what = escape(", ".join(example["name"] for example in shown))
             lines.append(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(f"{title} ({content['id_name']})", what))
     return Markup('<dl class="named">{}</dl>').format(NOTHING.join(lines))
 

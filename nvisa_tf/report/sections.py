@@ -125,7 +125,8 @@ def _scores(content: dict[str, Any], names: Sequence[str]) -> Markup:
     scores = content["scores"]
     if not scores:
         return NOTHING
-    of = f"{counted(scores['of'], content['word'])}{', which were held out' if scores['held_out'] else ', all that there are'}"
+    examples = counted(scores["of"], content["word"])
+    of = f"{examples} that were held out" if scores["held_out"] else f"all {examples}"
     tiles = NOTHING.join(
         Markup("<div><dd>{}</dd><dt>{}</dt></div>").format(f"{scores[name]:.1%}", title)
         for name, title in (("accuracy", "accuracy"), ("nmi", "NMI"), ("ari", "ARI"))

@@ -54,7 +54,12 @@ def photos():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (40, 24, 20, 3)).astype(np.uint8)
     ids = np.array([f"{'cat' if i % 2 else 'dog'}/{i:03}{EVIL if i % 5 == 0 else '.png'}" for i in range(40)])
-    origin = Origin("folder", "file", class_names=("dog", f"cat{EVIL}"), left_out=((f"broken{EVIL}", f"no image {EVIL}"),))
+    origin = Origin(
+        "folder",
+        "file",
+        class_names=("dog", f"cat{EVIL}</script x><script>window.hacked = 1</script>"),
+        left_out=((f"broken{EVIL}", f"no image {EVIL}"),),
+    )
     data = Dataset(f"photos{EVIL}", x, np.arange(40) % 2, 255.0, ids, origin=origin)
     return Splits(data, data, "trained and scored on all 40 examples"), np.arange(40) % 3
 

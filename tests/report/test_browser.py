@@ -73,7 +73,8 @@ def show(browser, page, width, scheme):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get_log("performance")
+    for kind in ("performance", "browser"):
+        browser.get_log(kind)
     browser.get(page.as_uri())
     browser.find_element("css selector", "body[data-ready]")
 

@@ -20,7 +20,7 @@ class Elements(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.text, self._skip = [], [], False
+        self.tags, self.text, self.data, self._skip = [], [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -31,8 +31,7 @@ class Elements(html.parser.HTMLParser):
         self._skip = False
 
     def handle_data(self, data):
-        if not self._skip:
-            self.text.append(data)
+        (self.data if self._skip else self.text).append(data)
 
     def of(self, name):
         return [attributes for tag, attributes in self.tags if tag == name]
@@ -52,6 +51,9 @@ def test_no_text_of_the_user_acts(photo_page):
     assert not [tag for tag, attributes in page.tags if any(name.startswith("on") or name == "style" for name in attributes)]
     assert all(image["src"].startswith("data:image/") for image in page.of("img"))
     assert len(page.of("script")) == 3  # names, content, and ours
+    _, names, content, _ = page.data
+    assert json.loads(names) == ["cluster 0", "<b>boots</b>", "dark tops"]
+    assert json.loads(content) == read(path)[0]
     assert not page.of("b") or all(not text.startswith("boots") for text in page.text)
     assert any('"><img src=x onerror="window.hacked=1">&amp;.png' in text for text in page.text)
     assert any("<b>boots</b>" in text for text in page.text)
