@@ -63,7 +63,7 @@ def choose_size(headers: Sequence[Header]) -> tuple[int, int]:
     """
     if not headers:
         return LONGEST_SIDE, LONGEST_SIDE
-    (size, number), *_ = Counter((header.height, header.width) for header in sorted(headers)).most_common(1)
+    (size, number), *_ = Counter((header.height, header.width) for header in headers).most_common(1)
     if number >= MOST * len(headers) and max(size) <= KEPT_SIDE:
         return size
     longest = min(LONGEST_SIDE, int(np.median([max(header.height, header.width) for header in headers])))

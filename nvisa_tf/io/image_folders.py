@@ -59,7 +59,7 @@ def find_images(folder: str | os.PathLike[str]) -> Found:
     if folder.resolve() == folder.resolve().parent:
         raise ValueError(f"{folder} is the whole file system; give the folder of your images.")
     files, others = list[tuple[ImageFile, str]](), Counter[str]()
-    for file, why in sorted(_files(folder, (), frozenset())):
+    for file, why in _files(folder, (), frozenset()):
         if why or file.path.suffix.lower() in SUFFIXES or _is_image(file.path):
             files.append((file, why))
         else:

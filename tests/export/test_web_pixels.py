@@ -26,29 +26,29 @@ def in_node(code, *arguments):
 SIZES = [(20, 50), (50, 20), (31, 33), (7, 300), (300, 7), (12, 16), (6, 8), (3, 4), (2, 9)]
 
 
-def test_a_border_continues_the_edges_as_in_python(rng):
-    for shape in ((12, 16, 3), (11, 13), (8, 8, 1)):
-        about = {"shape": shape, "dtype": "uint8", "range": [0, 255], "resize": "pad"}
-        colour = shape[2:] == (3,)
-        jobs, expected = [], []
-        for high, wide in SIZES:
-            image = Image.fromarray(rng.integers(0, 256, (high, wide, 3)).astype(np.uint8))
-            image = image if colour else image.convert("L").convert("RGB")  # so that the grey of both is the same
-            expected.append(resized(image if colour else image.convert("L"), *shape[:2], "pad").ravel().tolist())
-            jobs.append((wide, high))
-        places = in_node("given[1].map(([w, h]) => pixels.placed(w, h, given[0]))", about, jobs)
-        canvases = []
-        for (left, top, w, h), values in zip(places, expected, strict=True):
-            whole = np.reshape(values, (*shape[:2], 3 if colour else 1))
-            rgba = np.full((*shape[:2], 4), 255, int)
-            rgba[top : top + h, left : left + w, :3] = whole[top : top + h, left : left + w]
-            canvases.append(rgba.ravel().tolist())
-        code = """given[1].map((canvas, i) => {
-          const rgba = Uint8ClampedArray.from(canvas);
-          pixels.fillBorder(rgba, given[0], given[2][i]);
-          return Array.from(pixels.toValues(rgba, given[0]));
-        })"""
-        assert in_node(code, about, canvases, places) == expected
+@pytest.mark.parametrize("shape", [(12, 16, 3), (11, 13, 3), (11, 13), (8, 8, 1)])
+def test_a_border_continues_the_edges_as_in_python(rng, shape):
+    """Of colours that a canvas holds where the image is, with white around it."""
+    about = {"shape": shape, "dtype": "uint8", "range": [0, 255], "resize": "pad"}
+    mode = "RGB" if shape[2:] == (3,) else "L"
+    places = in_node("given[1].map(([w, h]) => pixels.placed(w, h, given[0]))", about, [(wide, high) for high, wide in SIZES])
+    canvases, expected = [], []
+    for (high, wide), (left, top, w, h) in zip(SIZES, places, strict=True):
+        picture = rng.integers(0, 256, (h, w, 3)).astype(np.uint8)
+        rgba = np.full((*shape[:2], 4), 255, int)
+        rgba[top : top + h, left : left + w, :3] = picture
+        canvases.append(rgba.ravel().tolist())
+        expected.append(resized(Image.fromarray(picture).convert(mode), *shape[:2], "pad").ravel().tolist())
+        # And the place itself is Python's.
+        source = Image.fromarray(np.arange(high * wide, dtype=np.uint32).reshape(high, wide).astype(np.uint8))
+        inner = np.asarray(source.resize((w, h), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(resized(source, *shape[:2], "pad")[top : top + h, left : left + w], inner)
+    code = """given[1].map((canvas, i) => {
+      const rgba = Uint8ClampedArray.from(canvas);
+      pixels.fillBorder(rgba, given[0], given[2][i]);
+      return Array.from(pixels.toValues(rgba, given[0]));
+    })"""
+    assert in_node(code, about, canvases, places) == expected
 
 
 def test_crop_and_stretch_are_placed_as_in_python():
