@@ -15,7 +15,8 @@ TRUTH = {"true": 1.0, "false": 0.0}
 CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
 DATE = re.compile(rf"(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}})([ T]{CLOCK})?|{CLOCK}")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-MARKED = re.compile(r"[$€£¥]? ?[+-]?[\d.,]+ ?[%$€£¥]?")
+MARKS = "%$€£¥\u2212()"  # a unit, a minus sign of typesetters, an accountant's minus
+MARKED = re.compile(rf"[{MARKS}]?[+-]?[{MARKS}]? ?[+-]?\d[\d.,]* ?[{MARKS}]{{0,2}}")
 GROUPED = re.compile(  # with separators of thousands, or what may be such: 1,234  1.234,5  1.234.567  1 234,5
     r"[+-]?[1-9]\d{0,2}((,\d{3})+(\.\d*)?|(\.\d{3})+,\d+|(\.\d{3}){2,}|([ '\u00a0\u202f]\d{3})+([.,]\d+)?)"
 )
@@ -28,7 +29,7 @@ class Column:
     Attributes:
       name: "" where the table has names and this column has none.
       kind: "number", "bool", "text", "date"; "mixed", mostly numbers with text among them; "grouped", numbers such as 1,234 that
-        may have separators of thousands; "marked", numbers with a sign such as % or $; "other", values that are none of
+        may have separators of thousands; "marked", numbers with signs such as % or $; "other", values that are none of
         these, such as lists.
       values: float64 [n], NaN where missing, of numbers and truth values; of the other kinds str [n] as objects, None where missing.
       raw: what stands in the file, str [n] as objects, kept for what may be identifiers or labels; None: not kept.
@@ -152,7 +153,7 @@ def column_of_text(name: str, cells: Sequence[str], keep_raw: bool = False) -> C
         return Column(name, "mixed", given, raw)
     if all(map(DATE.fullmatch, present)):
         return Column(name, "date", given, raw)
-    marked = all(map(MARKED.fullmatch, present)) and any(cell[0] in "$€£¥" or cell[-1] in "%$€£¥" for cell in present)
+    marked = all(map(MARKED.fullmatch, present)) and any(cell[0] in MARKS or cell[-1] in MARKS for cell in present)
     return Column(name, "marked" if marked else "text", given, raw)
 
 

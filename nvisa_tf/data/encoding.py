@@ -47,8 +47,8 @@ def check_usable(table: Table, column: Column, feature: Mapping[str, Any]) -> No
         if column.kind == "marked":
             row = next(i for i, cell in enumerate(column.values) if cell is not None)
             raise ValueError(
-                f"{source}: column {name} has {column.values[row]!r} in {table.where(row)}; write numbers without signs of a unit, or "
-                f"leave the column out by --drop {name}."
+                f"{source}: column {name} has {column.values[row]!r} in {table.where(row)}; write plain numbers, without other "
+                f"signs, or leave the column out by --drop {name}."
             )
         if column.kind == "grouped":
             row = next(i for i, cell in enumerate(column.values) if cell is not None and GROUPED.fullmatch(cell))

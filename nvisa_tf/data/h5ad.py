@@ -94,15 +94,18 @@ def _wanted(names: list[str], source: str, config: DataConfig, schema: Mapping[s
     """The variables to cluster by, in order, and what to say of them."""
     if schema:
         wanted = [feature["name"] for feature in schema["columns"]]
-        missing = sorted(set(wanted) - set(names), key=wanted.index)
+        known = set(names)
+        missing = [name for name in wanted if name not in known]
         if missing:
             raise ValueError(f"{source} lacks {shortened(missing)}, which the model was trained on ({len(missing):,} of {len(wanted):,}).")
         new = len(names) - len(wanted)
         return wanted, [f"{new:,} variables were left out, as the model was not trained on them."] if new else []
+    known = set(names)
     for option, given in (("columns", config.columns), ("drop", config.drop)):
-        if unknown := [name for name in given if name not in names]:
+        if unknown := [name for name in given if name not in known]:
             raise ValueError(f"{source} has no variable {unknown[0]!r}, which {option} names{suggestion(unknown[0], names)}.")
-    wanted = [name for name in names if (not config.columns or name in config.columns) and name not in config.drop]
+    asked, dropped = set(config.columns), set(config.drop)
+    wanted = [name for name in names if (not asked or name in asked) and name not in dropped]
     if not wanted:
         raise ValueError(f"{source} has no variable that is left to cluster by; take some out of drop.")
     return wanted, [f"Clustered by {len(wanted):,} variables: {shortened(wanted)}."]

@@ -164,11 +164,12 @@ def _roles_again(table: Table, schema: Mapping[str, Any]) -> tuple[list[dict[str
     missing = [name for name in wanted if name not in index]
     if missing:
         several = "s" if len(missing) > 1 else ""
-        hint = suggestion(missing[0], [name for name in index if name not in wanted]) if len(missing) == 1 else ""
+        hint = suggestion(missing[0], [name for name in index if name not in set(wanted)]) if len(missing) == 1 else ""
         raise ValueError(f"{source} lacks the column{several} {shortened(missing)}, which the model was trained on{hint}.")
     label, identifier = index.get(schema["label"]) if schema["label"] else None, index.get(schema["id"]) if schema["id"] else None
     places = tuple(index[name] for name in wanted)
-    new = [i for i in range(len(columns)) if i not in places and i not in (label, identifier)]
+    used = {*places, label, identifier}
+    new = [i for i in range(len(columns)) if i not in used]
     remarks = []
     if new:
         shown = shortened([columns[i].name or "one without a name" for i in new])
