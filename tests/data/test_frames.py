@@ -76,6 +76,12 @@ def test_every_kind_of_frame_is_as_its_text(kind, from_text):
     np.testing.assert_array_equal(again.x, from_text.x)
 
 
+def test_an_array_needs_as_many_values_as_the_frame_became(from_text):
+    np.testing.assert_array_equal(as_dataset(from_text.x, table=from_text.origin.table).x, from_text.x)
+    with pytest.raises(ValueError, match=r"examples of shape \[5\], and the model was trained on a table of 6 values: size, count, old"):
+        as_dataset(from_text.x[:, :5], table=from_text.origin.table)
+
+
 @pytest.mark.parametrize("kind", ["pandas", "nullable", "arrow_backed", "polars", "arrow"])
 def test_missing_values_of_every_kind(kind):
     gaps = frame().astype({"count": "Int64", "old": "boolean"})

@@ -97,6 +97,8 @@ def test_known_tables_without_names():
         ("7,1,2\ne,x,s\np,y,n\ne,x,s\n", Header.UNSURE),
         ("1.0e+00,2.0e+00\n3.0e+00,4.0e+00\n", Header.EXAMPLE),
         (",0\n0,1.5\n1,2.5\n2,3.5\n", Header.NAMES),
+        (",10,3,7\n0,1.5,2,5\n1,2.5,9,3\n2,3.5,4,8\n", Header.NAMES),  # an index without a name
+        (",10,3,7\n5,1.5,2,5\n3,2.5,9,3\n4,3.5,4,8\n", Header.EXAMPLE),  # a gap
         ("0\n1.5\n2.5\n", Header.NAMES),
         ("0\n1\n0\n1\n", Header.UNSURE),
         ("1\n1\n0\n1\n", Header.EXAMPLE),
