@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,8 @@ def cluster_sections(content: dict[str, Any], pictures: Sequence[str], names: Se
         )
     else:
         text = (
-            "What tells each cluster apart: the values whose mean differs the most from the mean of all, in standard deviations (sd) "
-            "of all."
+            f"What tells each cluster apart: the {content['value_word']}s whose mean differs the most from the mean of all, in standard "
+            "deviations (sd) of all."
         )
     if used > len(shown):
         text += f" The {len(shown)} largest of {used} clusters are shown."
@@ -45,7 +46,9 @@ def _cluster(content: dict[str, Any], cluster: dict[str, Any], pictures: Sequenc
     if "classes" in cluster:
         classes = ", ".join(f"{name} {percent(share)}" for name, share in cluster["classes"])
         lines += Markup('<p class="quiet">By the labels: {}</p>').format(classes)
-    inner = _gallery(content["shape"], cluster, pictures, names) if pictures else _profile(cluster, k) + _named(content, cluster, names)
+    inner = (
+        _gallery(content["shape"], cluster, pictures, names) if pictures else _profile(content, cluster) + _named(content, cluster, names)
+    )
     return Markup(
         '<article class="card" id="cluster-{}" aria-labelledby="cluster-{}-title"><h3 id="cluster-{}-title" class="c{}"><i></i>{}</h3>'
         "{}{}</article>\n"
@@ -78,10 +81,11 @@ def _certainty(example: dict[str, Any], names: Sequence[str]) -> str:
     return text
 
 
-def _profile(cluster: dict[str, Any], k: int) -> Markup:
-    features = cluster["features"]
+def _profile(content: dict[str, Any], cluster: dict[str, Any]) -> Markup:
+    k, features = cluster["cluster"], cluster["features"]
     if not features:
-        return Markup("<p>No value's mean differs from the mean of all by more than a tenth of a standard deviation.</p>")
+        text = f"No {content['value_word']}'s mean differs from the mean of all by a tenth of a standard deviation or more."
+        return Markup("<p>{}</p>").format(text)
     largest = max(FULL, *(abs(feature["difference"]) for feature in features))
     rows = []
     for feature in features:
@@ -92,7 +96,7 @@ def _profile(cluster: dict[str, Any], k: int) -> Markup:
                 '<tr><th scope="row">{}</th><td class="mean">{}</td><td><span class="narrow">of all </span>{}</td>'
                 '<td class="against">{}<span>{}{} sd</span></td></tr>'
             ).format(
-                feature["name"],
+                breakable(feature["name"]),
                 feature["mean"],
                 whole,
                 difference_bar(feature["difference"], largest, k),
@@ -105,6 +109,11 @@ def _profile(cluster: dict[str, Any], k: int) -> Markup:
         '<thead><tr><td></td><th scope="col">mean here</th>'
         '<th scope="col">mean ± sd of all</th><th scope="col">difference</th></tr></thead><tbody>{}</tbody></table></div>'
     ).format(NOTHING.join(rows))
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken where a person would break it."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/.=-])", text))
 
 
 def _named(content: dict[str, Any], cluster: dict[str, Any], names: Sequence[str]) -> Markup:
@@ -132,12 +141,12 @@ def _means(content: dict[str, Any], names: Sequence[str]) -> Markup:
             Markup('<td class="{}">{}</td>').format(_shade(difference), mean)
             for mean, difference in zip(row["means"], row["differences"], strict=True)
         )
-        rows.append(Markup('<tr><th scope="row">{}</th><td>{}</td>{}</tr>').format(row["name"], row["whole"], cells))
-    which = (
-        f"all {means['of']} values"
-        if len(means["rows"]) == means["of"]
-        else f"the {len(means['rows'])} values that tell clusters apart the best"
-    )
+        rows.append(Markup('<tr><th scope="row">{}</th><td>{}</td>{}</tr>').format(breakable(row["name"]), row["whole"], cells))
+    word = content["value_word"]
+    if len(means["rows"]) == means["of"]:
+        which = f"all {counted(means['of'], word)}"
+    else:
+        which = f"the {len(means['rows'])} of {means['of']:,} {word}s that tell clusters apart the best"
     return Markup(
         '<details class="card"><summary>Means of {}</summary>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Means"><table class="heat">'

@@ -68,6 +68,7 @@ def content_of(
     return {
         "name": data.name,
         "word": word,
+        "value_word": "column" if data.origin.kind == "table" else "value",
         "shape": list(data.shape),
         "id_name": found.id_name,
         "n": len(examples),

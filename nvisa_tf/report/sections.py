@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nvisa_tf.report.charts import bar, line_chart
 from nvisa_tf.report.clusters import cluster_sections
-from nvisa_tf.report.text import counted, percent
+from nvisa_tf.report.text import counted, percent, score
 
 NOTHING = Markup("")
 
@@ -54,7 +54,7 @@ def _header(content: dict[str, Any], names: Sequence[str]) -> Markup:
     certainty, scores = content["certainty"], content["scores"]
     tiles = [(f"{content['n']:,}", f"{word}s"), (f"{used}", "clusters in use"), (percent(certainty["mean"]), "mean probability")]
     if scores:
-        tiles.append((f"{scores['accuracy']:.1%}", "accuracy against the labels"))
+        tiles.append((score(scores["accuracy"]), "accuracy against the labels"))
     else:
         tiles.append((percent(certainty["low"]), f"of {word}s below 80% probability"))
     shown = NOTHING.join(Markup("<div><dd>{}</dd><dt>{}</dt></div>").format(value, name) for value, name in tiles)
@@ -128,7 +128,7 @@ def _scores(content: dict[str, Any], names: Sequence[str]) -> Markup:
     examples = counted(scores["of"], content["word"])
     of = f"{examples} that were held out" if scores["held_out"] else f"all {examples}"
     tiles = NOTHING.join(
-        Markup("<div><dd>{}</dd><dt>{}</dt></div>").format(f"{scores[name]:.1%}", title)
+        Markup("<div><dd>{}</dd><dt>{}</dt></div>").format(score(scores[name]), title)
         for name, title in (("accuracy", "accuracy"), ("nmi", "NMI"), ("ari", "ARI"))
     )
     text = Markup(

@@ -31,6 +31,11 @@ def percent(share: float) -> str:
     return f"{value:.1f}".removesuffix(".0") + "%" if value < 10 or value > 99 else f"{value:.0f}%"
 
 
+def score(value: float) -> str:
+    """A score as percent with one decimal, but for 100%."""
+    return "100%" if value == 1 else "under 100%" if value > 0.9995 else f"{100 * value:.1f}%"
+
+
 def beside(value: float, sd: float) -> str:
     """A number with as many decimals as make sense beside a standard deviation, which has two digits."""
     if not (math.isfinite(value) and math.isfinite(sd)) or not 1e-4 <= sd < 1e9 or abs(value) >= 1e9:

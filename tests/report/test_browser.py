@@ -93,6 +93,8 @@ def test_light_and_dark_wide_and_narrow(browser, page):
             show(browser, page, width, scheme)
             browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
             assert browser.execute_script("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+            wide = "return [...document.querySelectorAll('.profile')].filter(t => t.scrollWidth > t.parentElement.clientWidth).length"
+            assert browser.execute_script(wide) == 0
             assert [url for url in requests(browser, page) if not url.startswith("data:")] == [page.as_uri()]
             assert browser.get_log("browser") == []
             assert not browser.execute_script("return window.hacked")

@@ -135,7 +135,8 @@ def test_a_table_is_described_by_its_columns(table, make_run, make_answers):
     text = " ".join(page.text)
     assert "Most typical (person)" in text
     assert "weight in kg" in text
-    assert "Means of all 4 values" in text
+    assert "Means of all 4 columns" in text
+    assert "the columns whose mean differs the most" in text
 
 
 def test_vectors_without_names_have_numbers(make_run, make_answers):

@@ -12,7 +12,7 @@ from nvisa_tf.report.colours import colour_rules
 from nvisa_tf.report.curves import curves
 from nvisa_tf.report.profiles import profiles
 from nvisa_tf.report.projection import project
-from nvisa_tf.report.text import beside, number, percent
+from nvisa_tf.report.text import beside, number, percent, score
 
 
 def test_profiles_are_those_of_pandas():
@@ -126,5 +126,6 @@ def test_numbers_are_for_people():
     assert [percent(v) for v in (0, 1, 0.0004, 0.07, 0.125, 0.999, 0.99999, 0.96, 0.0999)] == [
         "0%", "100%", "under 0.1%", "7%", "12%", "99.9%", "over 99.9%", "96%", "10%",
     ]  # fmt: skip
+    assert [score(v) for v in (1, 0.9999, 0.98876, -0.012)] == ["100%", "under 100%", "98.9%", "-1.2%"]
     assert [beside(746.893, 314.9), beside(13.0006, 0.8118), beside(2, 1e-9)] == ["747", "13.00", "2"]
     assert [beside(v, 314.9) for v in (314.9, 0.2)] == ["315", "0"]
