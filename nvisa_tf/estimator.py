@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from nvisa_tf.clustering.metrics import cluster_sizes
+from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.presets import automatic, method_of, preset
-from nvisa_tf.config.run import RunConfig
-from nvisa_tf.data import Splits, check, from_array
+from nvisa_tf.config.run import DataConfig, RunConfig, section_of
+from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
+from nvisa_tf.data.array_like import why_no_numbers
+from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.models.base import ClusteringModel
-from nvisa_tf.runs.workflows import build_model
-from nvisa_tf.training import Trainer
+from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
+from nvisa_tf.training import Monitor, Trainer
+from nvisa_tf.training.console import ConsoleMonitor
+
+PARAMETERS = {"n_clusters": "n_clusters", "method": "method", "preset": "preset", "seed": "random_state"}  # by the option's name
+OF_FILES = {field.name for field in dataclasses.fields(DataConfig)} - {"scaling"}
+OF_RUNS = {"checkpoint_minutes", "keep_checkpoints"}
+CONTINUED = {"init": "random", "init_from": "", "eps_start": 0.25}  # as clusters are there; a larger eps would blur them again
 
 
-class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
+def _has_density(estimator: NVISAClustering) -> bool:
+    method = METHODS.get(estimator.method)
+    if method is not None and not method.has_density:
+        raise AttributeError(f"The method {estimator.method} has no density of examples, so it cannot score them.")
+    return True
+
+
+class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):
     """Clusters by NVISA (Li et al., IJCNN 2020), or another method, behind scikit-learn's interface.
 
     It trains as `nvisa-tf train` does with the same preset, options and seed, on all of X, and writes nothing; input scaling is part of
-    the model. X is [n, d] vectors or [n, h, w] or [n, h, w, c] images, integers or floats, finite.
+    the model. X is [n, d] vectors or [n, h, w] or [n, h, w, c] images: finite numbers or truth values in an array, a frame of pandas,
+    polars or Arrow, a sparse matrix, of which batches alone are made dense, or a `tf.data.Dataset` of examples.
 
     Args:
-      n_clusters: K, at least 2.
+      n_clusters: K, at least 1.
       preset: of `nvisa-tf train --preset`, or "auto": what suits the kind and the number of the examples.
       method: of `nvisa-tf train --method`, a name in `nvisa_tf.METHODS`.
-      random_state: an integer, the seed of weights, shuffle and draws; the same one gives the same clusters.
+      random_state: the seed of weights, shuffle and draws; the same integer gives the same clusters. A `numpy.random.RandomState`, or
+        None for NumPy's own, gives a new seed for each fit.
       options: any others of `nvisa-tf train --help` by name, with underscores, such as {"epochs": 100}; they win over the preset's.
+      warm_start: a second `fit` goes on from the model of the first, with its input scaling and without a new initialization, at an
+        eps of 0.25 where the options say no eps_start. The options that the weights depend on must be the same.
+      verbose: 0: nothing is shown; 1: a line for each evaluation; 2: a bar for each stage too. Both go to stderr.
+      callbacks: `nvisa_tf.Monitor` objects, which are told of progress and evaluations. `clone` copies them.
 
     Attributes:
       model_: the trained model, such as an `nvisa_tf.NVISA`, to save, sample or draw from.
       labels_: the clusters of what it was trained on, int64 [n].
+      n_iter_: passes over X in the last stage of training.
+      seed_: the seed that was used.
       n_features_in_: the values of an example.
+      feature_names_in_: the columns' names [n_features_in_], where X had names and all are text.
     """
 
     def __init__(
@@ -41,61 +75,188 @@ class NVISAClustering(ClusterMixin, TransformerMixin, BaseEstimator):
         *,
         method: str = "nvisa",
         preset: str = "auto",
-        random_state: int = 0,
+        random_state: Any = 0,
         options: dict[str, Any] | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        callbacks: Sequence[Monitor] | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.method = method
         self.preset = preset
         self.random_state = random_state
         self.options = options
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.callbacks = callbacks
 
     def fit(self, X: Any, y: Any = None) -> NVISAClustering:
         """Train on X, [n, *shape]; y is not looked at.
+
+        What looks wrong with the clusters is a `sklearn.exceptions.ConvergenceWarning`, which says what to try.
 
         Raises:
           ValueError: data that cannot be used, an unknown preset or option, or a bad value; one sentence says why.
           TrainingDiverged: the loss is not finite any more.
         """
-        data = check(from_array("X", np.asarray(X)))
-        options = dict(self.options or {})
-        default = RunConfig.of(self.method)  # refuses an unknown method
-        name = automatic(self.method, len(data), data.is_image) if self.preset == "auto" else self.preset
-        chosen = preset(name, options.get("objective", "vimco"))
-        if method_of(name) != self.method:
-            raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
-        config = default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": self.random_state})
+        monitors = self._monitors()
+        data = self._examples(X, reset=True)
+        before = self.model_ if self.warm_start and hasattr(self, "model_") else None
+        seed = _seed(self.random_state)
+        config = self._config(data, seed, before is not None)
         model = build_model(config, Splits(data, data, "all of X"))
-        trainer = Trainer(model, config, data)
-        trainer.train()
+        if before is not None:
+            model.take_weights(before, "warm_start: the last fit")
+        trainer = Trainer(model, config, data, monitors=monitors)
+        with contextlib.ExitStack() as stack:
+            for monitor in monitors:
+                if isinstance(monitor, ConsoleMonitor):
+                    stack.callback(monitor.close)
+            trainer.train()
         if not trainer.initialized:
             raise ValueError(f"max_minutes ended training in its stage {trainer.stage.name}, before there is a model; allow more.")
         trainer.keep_averages()
+        probabilities = model.predict_proba(data.x)
         self.model_: ClusteringModel = model
-        self.labels_ = model.predict_clusters(data.x)
-        self.n_features_in_ = model.config.input_dim
+        self.labels_ = probabilities.argmax(1)
+        self.n_iter_ = int(trainer.epoch)
+        self.seed_ = seed
+        self._n_features_out = model.config.latent_dim
+        for sentence in _warnings(model, probabilities):
+            warnings.warn(sentence, ConvergenceWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Clusters of X, int64 [n]; raises ValueError for examples of another shape, NaN or Inf, as the methods below do."""
-        return self._fitted().predict_clusters(X)
+        return self._fitted().predict_clusters(self._examples(X).x)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """q(y|x), float32 [n, n_clusters]."""
-        return self._fitted().predict_proba(X)
+        return self._fitted().predict_proba(self._examples(X).x)
 
     def transform(self, X: Any) -> np.ndarray:
         """Where examples lie in the latent space, float32 [n, latent_dim]; of NVISA the mean of q(z|y, x) at each one's own cluster."""
-        return self._fitted().embed(X)
+        return self._fitted().embed(self._examples(X).x)
 
+    @available_if(_has_density)
     def score_samples(self, X: Any) -> np.ndarray:
         """A lower bound of log p(x), nats, float64 [n]: low where an example is unlike the training data; ValueError without a density."""
-        return self._fitted().score_samples(X)
+        return self._fitted().score_samples(self._examples(X).x)
 
+    @available_if(_has_density)
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`; it compares models of one eps, scaling and likelihood alone."""
+        """The mean of `score_samples`, larger is better; y is not looked at.
+
+        It compares models of one eps, scaling and likelihood alone: numbers of clusters or widths of layers, say, but no schedules.
+        """
         return float(self.score_samples(X).mean())
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def _fitted(self) -> ClusteringModel:
         check_is_fitted(self, "model_")
         return self.model_
+
+    def _examples(self, X: Any, reset: bool = False) -> Dataset:
+        """X as a checked data set; with `reset` its width and its columns' names are those of the estimator from now on, else they must be."""
+        if hasattr(X, "element_spec"):  # a tf.data.Dataset
+            X = as_dataset(X, constant=True).x
+        if isinstance(X, np.ma.MaskedArray):
+            X = X.astype(float).filled(np.nan)
+        try:
+            x = self._validated(X, reset)
+            x = x.astype(np.float64) if x.dtype.kind == "O" else x
+        except (TypeError, ValueError) as error:
+            if (found := why_no_numbers(X)) is not None:
+                raise found from error
+            raise
+        if reset and x.ndim > 2:
+            self.n_features_in_ = int(np.prod(x.shape[1:]))
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        return check(dataclasses.replace(from_array("X", x), origin=Origin(feature_names=names)), constant=not reset)
+
+    def _validated(self, X: Any, reset: bool) -> Any:
+        # What is not finite is refused later, with its place.
+        how = {"allow_nd": True, "accept_sparse": "csr", "ensure_all_finite": False, "ensure_min_samples": 2 if reset else 1}
+        if not reset and len(self._fitted().config.input_shape) > 1:  # the model looks at images' shape
+            return check_array(X, estimator=self, **how)
+        return validate_data(self, X, reset=reset, **how)
+
+    def _monitors(self) -> list[Monitor]:
+        if self.verbose not in (0, 1, 2):
+            raise ValueError(f"verbose is {self.verbose!r}; it must be 0, 1 or 2.")
+        callbacks = () if self.callbacks is None else self.callbacks
+        if not isinstance(callbacks, Sequence):
+            raise ValueError(f"callbacks is a {type(callbacks).__name__}; it must be a list of nvisa_tf.Monitor objects.")
+        for callback in callbacks:
+            if not isinstance(callback, Monitor):
+                raise ValueError(f"callbacks has a {type(callback).__name__}; each must be an nvisa_tf.Monitor.")
+        return [*([ConsoleMonitor(bar=self.verbose == 2)] if self.verbose else []), *callbacks]
+
+    def _config(self, data: Dataset, seed: int, continued: bool) -> RunConfig:
+        """The run's configuration; `continued`: from a model that was trained before."""
+        default = RunConfig.of(self.method)  # refuses an unknown method
+        options = _checked({} if self.options is None else self.options)
+        name = automatic(self.method, len(data), data.is_image) if self.preset == "auto" else self.preset
+        chosen = preset(name, options.get("objective", "vimco"))
+        if method_of(name) != self.method:
+            raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
+        if continued:
+            known = section_of(self.method)
+            chosen = {**chosen, **{option: value for option, value in CONTINUED.items() if option in known}}
+            options = {option: value for option, value in options.items() if option not in ("init", "init_from")}
+        return default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": seed})
+
+
+def _seed(random_state: Any) -> int:
+    """The seed of a fit: an integer itself, or a draw.
+
+    Raises:
+      ValueError: no seed, or an integer out of range.
+    """
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**31:
+            raise ValueError(f"random_state is {random_state}; it must be at least 0 and below 2**31.")
+        return int(random_state)
+    if random_state is not None and not isinstance(random_state, np.random.RandomState):
+        raise ValueError(f"random_state is {random_state!r}; it must be an integer, a numpy.random.RandomState or None.")
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _checked(options: Any) -> dict[str, Any]:
+    """The options, none of which is a parameter of its own or of no use in memory; ValueError for others."""
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options is a {type(options).__name__}; it must be a dictionary by name, such as {{'epochs': 100}}.")
+    for name in options:
+        if name in PARAMETERS:
+            raise ValueError(f"options has {name}; give it to NVISAClustering as its parameter {PARAMETERS[name]}.")
+        if name == "input_shape":
+            raise ValueError("options has input_shape, which is that of X; leave it out.")
+        if name in OF_FILES:
+            raise ValueError(f"options has {name}, which is for files, and X is in memory; leave it out.")
+        if name in OF_RUNS:
+            raise ValueError(f"options has {name}, which is for run directories, and nothing is written here; leave it out.")
+    return dict(options)
+
+
+def _warnings(model: ClusteringModel, probabilities: np.ndarray) -> list[str]:
+    """What looks wrong with clusters, of which each example's probabilities are given, [n, K], in words of the estimator."""
+    report = {
+        **model.report_metrics(),
+        "cluster_sizes": cluster_sizes(probabilities.argmax(1), probabilities.shape[1]).tolist(),
+        "low_confidence_fraction": float(np.mean(probabilities.max(1) < LOW_CONFIDENCE)),
+        "low_confidence_threshold": LOW_CONFIDENCE,
+    }
+    return [_in_python(sentence) for sentence in warnings_of(report, [], n_train=len(probabilities))]
+
+
+def _in_python(sentence: str) -> str:
+    """A sentence that names flags of the command line, with the parameters and options in their place."""
+    for flag, parameter in (("--restarts 5", "several values of random_state"), ("--seed", "random_state")):
+        sentence = sentence.replace(flag, parameter)
+    return re.sub(r"--([a-z]+(?:-[a-z0-9]+)*)", lambda match: match[1].replace("-", "_"), sentence)

@@ -237,16 +237,16 @@ class ClusteringNetwork(keras.Model):
 
         Args:
           other: what it learns on from.
-          source: where `other` is from, for a person.
+          source: where `other` is from, the begin of a sentence, such as "init_from: runs/a".
 
         Raises:
           ValueError: another method's model, or one that differs in an option that the weights depend on; nothing is changed.
         """
         if type(other) is not type(self):
-            raise ValueError(f"init_from: {source} is a run of another method, {type(other).__name__}; give one of {type(self).__name__}.")
+            raise ValueError(f"{source} is a run of another method, {type(other).__name__}; give one of {type(self).__name__}.")
         for name, here in self.shapes_of_weights().items():
             if (there := other.shapes_of_weights()[name]) != here:
-                raise ValueError(f"init_from: {source} has {name} {as_text(there)} and this run {as_text(here)}; they must be the same.")
+                raise ValueError(f"{source} has {name} {as_text(there)} and this run {as_text(here)}; they must be the same.")
         for mine, its in zip(self.networks(), other.networks(), strict=True):
             mine.set_weights(its.get_weights())
         self.take_prior(other)
