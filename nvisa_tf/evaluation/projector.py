@@ -12,7 +12,7 @@ from tensorboard.plugins.projector import ProjectorConfig, metadata
 from nvisa_tf.data import Splits
 from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.evaluation.examples import Examples
-from nvisa_tf.evaluation.thumbnails import is_picture, spread, sprite_sheet, to_bytes, value_range
+from nvisa_tf.evaluation.thumbnails import is_picture, spread, sprite_sheet, thumbnails, value_range
 from nvisa_tf.io.files import replacing, write_text
 
 POINTS = 5_000  # examples at most, evenly spread
@@ -32,7 +32,7 @@ def write_projector(folder: Path, name: str, splits: Splits, found: Assignments,
     """
     examples = Examples(splits.parts())
     places = spread(len(examples), POINTS)
-    (folder / FOLDER).mkdir(exist_ok=True)
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     config = ProjectorConfig()
     embedding = config.embeddings.add(tensor_name=name, tensor_path=f"{FOLDER}/embeddings.tsv", metadata_path=f"{FOLDER}/metadata.tsv")
     with replacing(folder / embedding.tensor_path) as temporary:
@@ -40,7 +40,7 @@ def write_projector(folder: Path, name: str, splits: Splits, found: Assignments,
     write_text(folder / embedding.metadata_path, _metadata(examples, found, places, names))
     if is_picture(examples.data.shape):
         side = min(SIDE, max(examples.data.shape[:2]))
-        sheet, _ = sprite_sheet(to_bytes(examples.take(places), value_range(examples)), side)
+        sheet, _ = sprite_sheet(thumbnails(examples, places, value_range(examples), side), side)
         embedding.sprite.image_path = f"{FOLDER}/sprite.jpg"
         embedding.sprite.single_image_dim.extend([side, side])
         with replacing(folder / embedding.sprite.image_path) as temporary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from PIL import Image
 
 from nvisa_tf.evaluation.examples import Examples
 
-RANGE_EXAMPLES = 500  # whose values tell what is black and what is white
+RANGE_EXAMPLES = 200  # whose values tell what is black and what is white
 EXACT_SIDE = 32  # pixels, up to which a picture is kept as it is; JPEG would blur it
 QUALITY = 82  # of JPEG
+BLOCK = 256  # examples read at a time
 
 
 class Range(NamedTuple):
@@ -56,12 +58,16 @@ def to_bytes(x: np.ndarray, values: Range) -> np.ndarray:
     return (np.clip((x.astype(np.float32) - values.low) / (values.high - values.low), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def shrunk(picture: np.ndarray, side: int) -> Image.Image:
-    """A picture of bytes whose longer side has at most `side` pixels."""
-    image = Image.fromarray(picture)
-    if max(image.size) > side:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return image
+def thumbnails(examples: Examples, places: np.ndarray, values: Range, side: int) -> list[Image.Image]:
+    """Pictures of the examples at some places, the longer side of each at most `side` pixels; only a few are in memory in full."""
+    found = []
+    for start in range(0, len(places), BLOCK):
+        for picture in to_bytes(examples.take(places[start : start + BLOCK]), values):
+            image = Image.fromarray(picture)
+            if max(image.size) > side:
+                image.thumbnail((side, side), Image.Resampling.LANCZOS)
+            found.append(image)
+    return found
 
 
 def encoded(image: Image.Image) -> tuple[str, bytes]:
@@ -79,18 +85,21 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def sprite_sheet(pictures: np.ndarray, side: int) -> tuple[Image.Image, int]:
-    """Pictures of bytes in square cells of `side` pixels, row by row, and the number of columns.
+def sprite_sheet(pictures: Sequence[Image.Image], side: int) -> tuple[Image.Image, int]:
+    """Pictures in square cells of `side` pixels, row by row, and the number of columns.
 
-    The sheet has as many rows as columns, as TensorBoard wants it; a picture that is not square has a grey border.
+    The sheet has as many rows as columns, as TensorBoard wants it; smaller pictures are enlarged, and one that is not square has a grey
+    border.
     """
     columns = max(1, math.ceil(math.sqrt(len(pictures))))
-    sheet = Image.new("L" if pictures.ndim == 3 else "RGB", (columns * side, columns * side), 128 if pictures.ndim == 3 else (128,) * 3)
+    mode = pictures[0].mode
+    sheet = Image.new(mode, (columns * side, columns * side), 128 if mode == "L" else (128, 128, 128))
     for i, picture in enumerate(pictures):
-        image = shrunk(picture, side)
-        if max(image.size) < side:
-            factor = side / max(image.size)
-            image = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), Image.Resampling.NEAREST)
+        factor, image = side / max(picture.size), picture
+        if factor != 1:
+            image = picture.resize(
+                (max(1, round(picture.width * factor)), max(1, round(picture.height * factor))), Image.Resampling.NEAREST
+            )
         left, top = (side - image.width) // 2, (side - image.height) // 2
         sheet.paste(image, (i % columns * side + left, i // columns * side + top))
     return sheet, columns

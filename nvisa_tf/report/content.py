@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAP_POINTS = 20_000
 FEATURES = 6  # of a cluster's profile
 MAP_VALUES = 4  # of a row, on the map
+CHUNK = 1_000  # rows read at a time
 TABLE_CELLS = 1_500  # of the table of all means
 LISTED = 5  # examples named where there are no pictures
 CONFUSION_CELLS = 1_600
@@ -207,7 +208,8 @@ def _map(examples: Examples, found: Assignments, features: Profiles | None, pict
     else:
         best = np.argsort(-features.explained, kind="stable")[:MAP_VALUES]
         names_of_values = feature_names(examples.data, len(features.mean))
-        values = examples.take(places).reshape(len(places), -1)[:, best]
+        blocks = (examples.take(places[start : start + CHUNK]) for start in range(0, len(places), CHUNK))
+        values = np.concatenate([block.reshape(len(block), -1)[:, best] for block in blocks])
         drawn["values"] = {"names": [names_of_values[j] for j in best], "rows": [[number(float(v)) for v in row] for row in values]}
     return drawn
 

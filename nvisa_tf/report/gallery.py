@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from nvisa_tf.evaluation.examples import Examples
-from nvisa_tf.evaluation.thumbnails import Range, data_uri, encoded, shrunk, spread, sprite_sheet, to_bytes
+from nvisa_tf.evaluation.thumbnails import Range, data_uri, encoded, spread, sprite_sheet, thumbnails
 
 if TYPE_CHECKING:
     from nvisa_tf.evaluation.assignments import Assignments
@@ -18,7 +20,7 @@ SHOWN_CLUSTERS = 80  # the largest of them
 PICTURES = 480  # in all, or so
 SIDES = ((240, 112), (PICTURES, 80))  # pixels of a side, for at most so many pictures
 SHEET_SIDE = 32  # pixels of the map's thumbnails
-SHEET_BYTES = 800_000  # of their file, or so
+SHEET_CELLS, SHEET_BYTES = 5_000, 800_000  # of them, and of their file, at most
 
 
 class Counts(NamedTuple):
@@ -60,7 +62,7 @@ def pictures_of(examples: Examples, places: np.ndarray, values: Range) -> list[s
     if not len(places):
         return []
     side = next((side for most, side in SIDES if len(places) <= most), SIDES[-1][1])
-    return [data_uri(*encoded(shrunk(picture, side))) for picture in to_bytes(examples.take(places), values)]
+    return [data_uri(*encoded(image)) for image in thumbnails(examples, places, values, side)]
 
 
 def sheet_of(examples: Examples, places: np.ndarray, values: Range) -> tuple[str, dict[str, Any]]:
@@ -71,18 +73,19 @@ def sheet_of(examples: Examples, places: np.ndarray, values: Range) -> tuple[str
       whose thumbnails are in it, in its order.
     """
     side = min(SHEET_SIDE, max(examples.data.shape[:2]))
-    cells = np.arange(len(places))
+    cells = spread(len(places), SHEET_CELLS)
+    pictures = thumbnails(examples, places[cells], values, side)
+    kept = np.arange(len(cells))
     while True:
-        sheet, columns = sprite_sheet(to_bytes(examples.take(places[cells]), values), side)
-        media_type, content = _file_of_sheet(sheet)
-        if len(content) <= SHEET_BYTES or len(cells) <= 100:
-            return data_uri(media_type, content), {"side": side, "columns": columns, "cells": cells.tolist()}
-        cells = spread(len(places), int(0.95 * len(cells) * SHEET_BYTES / len(content)))
+        sheet, columns = sprite_sheet([pictures[i] for i in kept], side)
+        content = _file_of(sheet)
+        if len(content) <= SHEET_BYTES or len(kept) <= 100:
+            return data_uri("image/jpeg", content), {"side": side, "columns": columns, "cells": cells[kept].tolist()}
+        kept = spread(len(cells), int(0.95 * len(kept) * SHEET_BYTES / len(content)))
 
 
-def _file_of_sheet(sheet: Any) -> tuple[str, bytes]:
-    import io
-
+def _file_of(sheet: Image.Image) -> bytes:
+    """The bytes of a JPEG file."""
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", quality=75, optimize=True)
-    return "image/jpeg", buffer.getvalue()
+    return buffer.getvalue()

@@ -6,7 +6,7 @@ from PIL import Image
 
 from nvisa_tf import Dataset
 from nvisa_tf.evaluation.examples import Examples
-from nvisa_tf.evaluation.thumbnails import encoded, shrunk, spread, sprite_sheet, to_bytes, value_range
+from nvisa_tf.evaluation.thumbnails import Range, encoded, spread, sprite_sheet, thumbnails, to_bytes, value_range
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,20 @@ def test_channels_as_far_as_they_can_be_shown(channels, shape):
 
 
 def test_small_pictures_are_kept_exactly_and_large_ones_shrunk():
-    x = np.random.default_rng(0).integers(0, 256, (28, 20, 3)).astype(np.uint8)
-    media_type, content = encoded(shrunk(x, 96))
-    assert media_type == "image/png"
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), x)
-    media_type, content = encoded(shrunk(x.repeat(10, 0).repeat(10, 1), 96))
+    x = np.random.default_rng(0).integers(0, 256, (600, 28, 20, 3)).astype(np.uint8)
+    places, bytes_ = np.array([3, 599, 300]), Range(0, 255)
+    small = thumbnails(Examples([("all", Dataset("mine", x))]), places, bytes_, 96)
+    for place, image in zip(places, small, strict=True):
+        media_type, content = encoded(image)
+        assert media_type == "image/png"
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), x[place])
+    large = thumbnails(Examples([("all", Dataset("mine", x[:1].repeat(10, 1).repeat(10, 2)))]), np.zeros(1, int), bytes_, 96)
+    media_type, content = encoded(large[0])
     assert (media_type, Image.open(io.BytesIO(content)).size) == ("image/jpeg", (69, 96))
 
 
 def test_a_sprite_sheet_is_square_and_its_pictures_in_the_middle_of_their_cells():
-    x = np.full((5, 4, 8), 200, np.uint8)
-    sheet, columns = sprite_sheet(x, 8)
+    sheet, columns = sprite_sheet([Image.new("L", (4, 2), 200)] * 5, 8)
     values = np.asarray(sheet)
     assert (columns, values.shape) == (3, (24, 24))
     assert (values[2:6, :8] == 200).all()
