@@ -163,11 +163,11 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         return self.model_
 
     def _examples(self, X: Any, reset: bool = False) -> Dataset:
-        """X as a checked data set; with `reset` its width and its columns' names are those of the estimator from now on, else they must be."""
+        """X as a checked data set; with `reset` its width and its columns' names become the estimator's, else they must be so."""
         if hasattr(X, "element_spec"):  # a tf.data.Dataset
             X = as_dataset(X, constant=True).x
         if isinstance(X, np.ma.MaskedArray):
-            X = X.astype(float).filled(np.nan)
+            X = np.ma.filled(X.astype(float), np.nan)
         try:
             x = self._validated(X, reset)
             x = x.astype(np.float64) if x.dtype.kind == "O" else x

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from absl import logging
 
@@ -52,7 +51,7 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     model.set_preprocessing(*input_scaling(train, config.data.scaling))
     source = config.train.init_from
     if start and source:
-        model.take_weights(load_run(source)[0], source)
+        model.take_weights(load_run(source)[0], f"init_from: {source}")
     if start or not source:  # else a checkpoint has the scaling that counts
         model.check_data(train, options)
     return model
@@ -223,6 +222,8 @@ def load_model_file(path: str | os.PathLike[str], what_then: str = "") -> Cluste
       ValueError: it cannot be loaded, or is no model of this package; `what_then` is the end of the sentence.
     """
     import_models()
+    import keras  # not before the models, which see that its backend is TensorFlow
+
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
