@@ -183,3 +183,24 @@ def test_thousands_of_photos_in_a_few_megabytes(make_run, make_answers):
     text = path.read_text()
     assert "All 5,200 images, placed by the first two principal components (PCA)" in text
     assert re.search(r"[\d,]+ of them have a thumbnail", text)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n", "n_clusters"),
+    [((4,), 2, 1), ((6, 6), 3, 2), ((2, 6, 6, 3), 30, 3), ((5, 200, 1), 40, 90), ((3,), 120, 100), ((64, 48, 3), 300, 64)],
+)
+def test_other_sizes_and_shapes(shape, n, n_clusters, make_run, make_answers):
+    x = np.random.default_rng(0).normal(0, 1, (n, *shape)).astype(np.float32)
+    data = Dataset("mine", x, np.arange(n) % 70 - 3)
+    splits = Splits(data, data, "all")
+    cluster = np.minimum(np.arange(n), n_clusters - 1)
+    found = make_answers(splits, cluster)._replace(error=None)
+    run, config = make_run(splits, n_clusters)
+    names = [f"cluster {k}" for k in range(n_clusters)]
+    path = write_report(run, config, splits, found, REPORT, names)
+    page, (content, pictures) = Elements(path.read_text()), read(path)
+    assert content["sizes"] == np.bincount(cluster, minlength=n_clusters).tolist()
+    assert len(page.of("article")) == min(80, (np.array(content["sizes"]) > 0).sum())
+    assert bool(pictures) == (len(shape) in (2, 3))
+    assert rename_report(run, names) == path
+    assert read(path) == (content, pictures)
