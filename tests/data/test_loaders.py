@@ -107,7 +107,7 @@ def make_bad(folder):
         ("empty.npz", "is damaged or cut off; save it again"),
         ("empty.npy", "is damaged or cut off; save it again"),
         ("cut.npy", "is damaged or cut off; save it again"),
-        ("nokey.npz", "has no array x; it has data"),
+        ("nokey.npz", r"has no array x \(it has data\)"),
         ("nan.npy", "3 values that are NaN or Inf, the first in example 17"),
         ("rank1.npy", "1 axes"),
         ("rank5.npy", "5 axes"),
