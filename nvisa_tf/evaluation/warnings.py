@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,19 @@ DOMINATING = 0.6  # of the examples beyond 1/K's share, above which one cluster 
 FEW_EXAMPLES = 20  # training examples a cluster, under which there are few
 UNCERTAIN = 0.5  # of the examples, above which assignments are mostly uncertain
 FALL = 0.05  # of the held-out bound's range, and at least `LEAST_FALL`, by which it ends below its best
-LEAST_FALL = 1.0  # nats
+LEAST_FALL = 2.0  # nats
 AGREEMENT = 0.05  # of mean NMI, by which restarts agree less than those of k-means do
 UNLIKE = 0.05  # typicality under which an example is unlike its cluster's training examples
 MANY_UNLIKE = 0.3  # of the examples, which would be `UNLIKE` of them
+
+
+class Point(NamedTuple):
+    """Of a row of metrics.csv: the held-out and the training bound, nats, and the eps of x; NaN where it has none."""
+
+    epoch: float
+    held_out: float
+    trained: float
+    eps: float
 
 
 def warnings_of(
@@ -102,7 +111,7 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, 
     """Of a held-out bound that is no number, that ended below that before training, or well below its best.
 
     The bound moves with eps while annealing goes on, down for a while even in healthy runs; so its end alone is compared with its best.
-    Where the training bound kept rising the model is overfitted, and where that fell too training is unstable.
+    Where the training bound kept rising the model is overfitted; where that fell too, eps fell faster than the model could learn.
 
     Args:
       rows: of metrics.csv.
@@ -114,29 +123,33 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, 
             f"The held-out bound is {held_out:g}, so the model cannot be trusted; "
             "try --scaling auto, a smaller --learning-rate or another --preset."
         ]
-    course = [(_number(row, "epoch"), _number(row, "held_out_iw_bound"), _number(row, "bound")) for row in rows]
-    course = [point for point in course if math.isfinite(point[1])]
+    course = [Point(*(_number(row, name) for name in ("epoch", "held_out_iw_bound", "bound", "eps_x"))) for row in rows]
+    course = [point for point in course if math.isfinite(point.held_out)]
     if not course:
         return []
-    last, trained_last = course[-1][1:]
-    if before is not None and last < before - LEAST_FALL:
-        return [
-            f"The held-out bound ended at {last:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
-            "try a smaller --learning-rate, more --epochs or another --preset."
-        ]
-    epoch, best, trained = max(course, key=lambda point: point[1])
-    first = course[0][1] if before is None else before
-    if best - last <= max(LEAST_FALL, FALL * (best - first)):
+    first, last = course[0], course[-1]
+    best, lowest = max(course, key=lambda point: point.held_out), first.held_out
+    if before is not None and best.held_out < before:
+        if last.held_out < before - LEAST_FALL and last.trained < before:
+            return [
+                f"The held-out bound ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
+                "try a smaller --learning-rate, more --epochs or another --preset."
+            ]
+        best = first._replace(epoch=0.0, held_out=before)
+    if before is not None:
+        lowest = before
+    if best.held_out - last.held_out <= max(LEAST_FALL, FALL * (best.held_out - lowest)):
         return []
-    told = f"The held-out bound fell from {best:,.0f} nats at epoch {epoch:g} to {last:,.0f}"
-    if trained_last > trained:
+    told = f"The held-out bound fell from {best.held_out:,.0f} nats at epoch {best.epoch:g} to {last.held_out:,.0f}"
+    floor = f"--eps-floor {best.eps:.2g}, " if math.isfinite(best.eps) else ""  # the eps at which it was best
+    if last.trained > best.trained:
         return [
-            f"{told} while the training bound rose, so the model is overfitted; "
-            "try fewer --epochs, more examples, narrower layers (--encoder-units, --decoder-units) or --l2 1e-4."
+            f"{told} while the training bound rose, so the model is overfitted and its scores of new examples are unsure; "
+            f"try {floor}fewer --epochs or narrower layers (--encoder-units, --decoder-units)."
         ]
     return [
-        f"{told}, and the training bound fell too, so training was unstable; "
-        "try --hold-scales, a smaller --learning-rate or a larger --eps-halving-epochs."
+        f"{told}, and the training bound fell too, so the model did not follow the annealing; "
+        f"try {floor}--hold-scales or a larger --eps-halving-epochs."
     ]
 
 
