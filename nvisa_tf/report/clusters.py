@@ -12,6 +12,7 @@ from nvisa_tf.report.charts import difference_bar
 from nvisa_tf.report.text import counted, percent
 
 NOTHING = Markup("")
+SMALL = 4  # pictures of a kind, up to which cards stand side by side
 PIXELS = 16  # of a side, up to which a picture is enlarged by whole pixels
 KINDS = {"typical": "Most typical", "uncertain": "Least certain", "odd": "Odd ones"}
 FULL = 2.0  # standard deviations, at which a bar of a difference is full; the largest difference of the cluster if that is more
@@ -33,8 +34,9 @@ def cluster_sections(content: dict[str, Any], pictures: Sequence[str], names: Se
         )
     if used > len(shown):
         text += f" The {len(shown)} largest of {used} clusters are shown."
+    layout = " profiles" if not pictures else " small" if all(len(one["groups"]["typical"]) <= SMALL for one in shown) else ""
     cards = NOTHING.join(_cluster(content, cluster, pictures, names) for cluster in shown)
-    return Markup('<p>{}</p><div class="cards{}">{}</div>{}').format(text, "" if pictures else " profiles", cards, _means(content, names))
+    return Markup('<p>{}</p><div class="cards{}">{}</div>{}').format(text, layout, cards, _means(content, names))
 
 
 def _cluster(content: dict[str, Any], cluster: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:

@@ -12,6 +12,7 @@ from nvisa_tf.report.clusters import cluster_sections
 from nvisa_tf.report.text import counted, percent, score
 
 NOTHING = Markup("")
+MANY = 24  # clusters, from which on their sizes are in columns
 
 
 def headline(content: dict[str, Any]) -> str:
@@ -83,7 +84,7 @@ def _sizes(content: dict[str, Any], names: Sequence[str]) -> Markup:
                 name, bar(size / largest, k), f"{size:,}", percent(size / content["n"])
             )
         )
-    return Markup('<ol class="sizes card">{}</ol>').format(NOTHING.join(rows))
+    return Markup('<ol class="sizes card{}">{}</ol>').format(" many" if len(rows) > MANY else "", NOTHING.join(rows))
 
 
 def _map(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:
