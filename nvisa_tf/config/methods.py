@@ -18,6 +18,7 @@ class Method(NamedTuple):
       summary: what it does, for --help.
       small_preset, large_preset: presets for fewer than `presets.SMALL` examples and for more, where none is named.
       vector_preset: the preset for vectors, however many; "": those two.
+      few_preset: the preset for fewer than `presets.FEW` images; "": that for small data.
       has_density: whether its model can `score_samples`.
       vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
     """
@@ -28,6 +29,7 @@ class Method(NamedTuple):
     small_preset: str
     large_preset: str
     vector_preset: str = ""
+    few_preset: str = ""
     has_density: bool = False
     vectorizable: bool = False
 
@@ -40,6 +42,7 @@ METHODS: dict[str, Method] = {
         small_preset="tsne_augmented_small",
         large_preset="tsne_augmented",
         vector_preset="tabular",
+        few_preset="few_images",
         has_density=True,
         vectorizable=True,
     ),

@@ -46,15 +46,18 @@ def test_random_slow_is_random_fast_three_times_slower():
 
 
 def test_the_automatic_preset_goes_by_kind_and_number():
-    of = {"nvisa": ("tsne_augmented_small", "tsne_augmented", "tabular", "tabular"), "ae_gmm": ("ae_gmm_small", "ae_gmm") * 2}
+    of = {
+        "nvisa": ("few_images", "tsne_augmented_small", "tsne_augmented_small", "tsne_augmented", "tabular", "tabular"),
+        "ae_gmm": ("ae_gmm_small", "ae_gmm_small", "ae_gmm_small", "ae_gmm", "ae_gmm_small", "ae_gmm"),
+    }
     for method, names in of.items():
-        sizes = (9_999, True), (10_000, True), (50, False), (10**6, False)
+        sizes = (999, True), (1_000, True), (9_999, True), (10_000, True), (50, False), (10**6, False)
         assert tuple(automatic(method, *size) for size in sizes) == names
 
 
 def test_every_method_has_presets_of_its_own_where_none_is_named():
     for method in METHODS:
-        for size in ((9_999, True), (10_000, True), (50, False), (10**6, False)):
+        for size in ((10, True), (9_999, True), (10_000, True), (50, False), (10**6, False)):
             assert method_of(automatic(method, *size)) == method
 
 
