@@ -52,11 +52,13 @@ def run(flags: argparse.Namespace) -> int:
     with quiet_stderr():
         from nvisa_tf.evaluation.answers import table_of
         from nvisa_tf.evaluation.assignments import Reference, assign
+        from nvisa_tf.evaluation.novelty import Inputs
         from nvisa_tf.runs import workflows
     model, config, _ = workflows.load_run(flags.run)
     if flags.bound and "density" not in model.capabilities:
         raise ValueError(f"The method {config.method} has no density of examples; leave --bound out.")
-    reference = Reference.load(directory.reference_file) if directory.reference_file.is_file() else None  # runs of before have none
+    known = directory.reference_file
+    reference, inputs = (Reference.load(known), Inputs.load(known)) if known.is_file() else (None, None)  # runs of before have none
     parts = [("all", data)]
     found = assign(model, parts, reference)
     more = {}
@@ -72,7 +74,7 @@ def run(flags: argparse.Namespace) -> int:
     write_columns(output, table.columns, table.blank)
     for remark in data.origin.remarks:
         print(f"nvisa-tf: {remark}", file=sys.stderr)
-    if reference and (warning := reference.warning(found)):
+    if inputs and (warning := inputs.warning(model, data)):
         print(f"nvisa-tf: warning: {warning}", file=sys.stderr)
     left_out = f", {table.blank.sum()} could not be read" if table.blank.any() else ""
     sizes = np.bincount(found.cluster, minlength=n_clusters)

@@ -1,4 +1,4 @@
-"""What a model says of every example: its cluster, how sure that is, how typical it is, and whether it is unlike the training data.
+"""What a model says of every example: its cluster, how sure that is, and how typical of the cluster it is.
 
 Shapes: n examples, K clusters, D dimensions of the embedding, m training examples.
 """
@@ -6,25 +6,19 @@ Shapes: n examples, K clusters, D dimensions of the embedding, m training exampl
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.stats import binom
 
 from nvisa_tf.data import Dataset
+from nvisa_tf.evaluation.novelty import Inputs, load_arrays
+from nvisa_tf.evaluation.pieces import pieces
 from nvisa_tf.io.files import replacing
 
 if TYPE_CHECKING:  # a page is renamed without TensorFlow
     from nvisa_tf.models.base import ClusteringModel
 
-PIECE_VALUES = 4_000_000  # values of examples at a time: 16 MB as float32, of which there are a few copies
-PIECE_EXAMPLES = 10_000
-RARE = 0.001  # the share of a run's own examples that lies beyond each limit of what is like them
-LEAST_SHARE = 0.05  # of examples that must lie beyond one: examples of one class alone reach ten times `RARE`, and more than that is odd
-SIGNIFICANCE = 0.005  # the chance at which as many of the training data's kind would lie there
 NARROWEST = 1e-3  # of a dimension's standard deviation among all examples, which a cluster's is taken for at least
 
 
@@ -59,27 +53,23 @@ class Assignments(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What examples are compared with: where the training examples of each cluster lie, and how well a run's examples are reconstructed.
+    """What examples are compared with: where the training examples of each cluster lie.
 
     Attributes:
       mean: of each cluster's embeddings, float32 [K, D]; 0 where it has no example.
       sd: of the same, float32 [K, D].
       counts: training examples of each cluster, int64 [K].
       distances: of the training examples from their cluster's mean in units of its sd, sorted within each cluster, float32 [m].
-      farthest: the distance beyond which a share `RARE` of all examples of the run lies.
-      errors: the reconstruction errors below and above which such a share lies, float32 [2]; NaN of a model that makes none.
     """
 
     mean: np.ndarray
     sd: np.ndarray
     counts: np.ndarray
     distances: np.ndarray
-    farthest: np.ndarray
-    errors: np.ndarray
 
     @classmethod
     def of(cls, n_clusters: int, assignments: Assignments) -> Reference:
-        """What the examples of a run give; those of the split "test" count for `farthest` and `errors` alone."""
+        """What the examples of a run give that are not of the split "test"."""
         trained = assignments.split != "test"
         z, cluster = assignments.embedding[trained], assignments.cluster[trained]
         counts = np.bincount(cluster, minlength=n_clusters)
@@ -88,16 +78,9 @@ class Reference(NamedTuple):
         for k in range(n_clusters):
             if counts[k]:
                 mean[k], sd[k] = z[cluster == k].mean(0), z[cluster == k].std(0)
-        empty = np.empty(0, np.float32)
-        found = cls(mean, np.maximum(sd, narrowest).astype(np.float32), counts, empty, empty, empty)
+        found = cls(mean, np.maximum(sd, narrowest).astype(np.float32), counts, np.empty(0, np.float32))
         distance = found.distance(cluster, z)
-        everywhere = found.distance(assignments.cluster, assignments.embedding)
-        errors = np.full(2, np.nan) if assignments.error is None else np.quantile(assignments.error, [RARE, 1 - RARE])
-        return found._replace(
-            distances=distance[np.lexsort((distance, cluster))],
-            farthest=np.quantile(everywhere, 1 - RARE).astype(np.float32),
-            errors=errors.astype(np.float32),
-        )
+        return found._replace(distances=distance[np.lexsort((distance, cluster))])
 
     def distance(self, cluster: np.ndarray, z: np.ndarray) -> np.ndarray:
         """How far embeddings [n, D] lie from the means of their clusters [n], in units of sd, float32 [n]."""
@@ -112,42 +95,15 @@ class Reference(NamedTuple):
             found[here] = 1 - np.searchsorted(members, distance[here]) / len(members)
         return found
 
-    def unlike(self, assignments: Assignments) -> np.ndarray:
-        """Whether each example lies farther out, or is reconstructed worse or better, than all but few of the run's own, bool [n]."""
-        unknown = self.counts[assignments.cluster] == 0
-        odd = unknown | (self.distance(assignments.cluster, assignments.embedding) > self.farthest)
-        if assignments.error is None or np.isnan(self.errors).any():
-            return odd
-        return odd | (assignments.error < self.errors[0]) | (assignments.error > self.errors[1]) | ~np.isfinite(assignments.error)
-
-    def warning(self, assignments: Assignments) -> str:
-        """A sentence where clearly more examples are unlike the training data than such data would have; else ""."""
-        n, n_odd = len(assignments.cluster), int(self.unlike(assignments).sum())
-        chance = 3 * max(RARE, 1 / (1 + self.counts.sum()))  # of each of the three limits, which few training examples place badly
-        if n_odd <= LEAST_SHARE * n or binom.sf(n_odd - 1, n, chance) > SIGNIFICANCE:
-            return ""
-        return (
-            f"{n_odd:,} of {n:,} examples ({n_odd / n:.0%}) are unlike the training data, by their reconstruction or their place in the "
-            "latent space; check that they come in the same units, size and colours, and trust their clusters less."
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a .npz file."""
+    def save(self, path: str | os.PathLike[str], inputs: Inputs) -> None:
+        """Write a .npz file of this and of what new inputs are compared with."""
         with replacing(path) as temporary:
-            np.savez(temporary, **self._asdict())
+            np.savez(temporary, **self._asdict(), **inputs._asdict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Reference:
-        """What `save` wrote.
-
-        Raises:
-          ValueError: there is no such file, or it is damaged.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(*(arrays[name] for name in cls._fields))
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path} is damaged or no file of ours; remove it to predict without typicality.") from error
+        """What `save` wrote; errors as `nvisa_tf.evaluation.novelty.load_arrays`."""
+        return cls(**load_arrays(path, cls._fields))
 
 
 def assign(model: ClusteringModel, parts: Sequence[tuple[str, Dataset]], reference: Reference | None = None) -> Assignments:
@@ -161,9 +117,9 @@ def assign(model: ClusteringModel, parts: Sequence[tuple[str, Dataset]], referen
     Raises:
       ValueError: examples of another shape than the model's, or values that are not finite.
     """
-    pieces = [piece for _, data in parts for piece in _pieces(model, data)]
-    q, z = (np.concatenate([piece[i] for piece in pieces]) for i in range(2))
-    errors = [piece[2] for piece in pieces if piece[2] is not None]
+    answers = [answer for _, data in parts for answer in _answers(model, data)]
+    q, z = (np.concatenate([answer[i] for answer in answers]) for i in range(2))
+    errors = [answer[2] for answer in answers if answer[2] is not None]
     best = q.argmax(1)
     others = q.copy()
     np.put_along_axis(others, best[:, None], -1, axis=1)
@@ -187,11 +143,9 @@ def assign(model: ClusteringModel, parts: Sequence[tuple[str, Dataset]], referen
     return found._replace(typicality=reference.typicality(found.cluster, found.embedding))
 
 
-def _pieces(model: ClusteringModel, data: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+def _answers(model: ClusteringModel, data: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Probabilities [b, K], embedding [b, D] and reconstruction error [b] or None, piece by piece."""
-    step = max(1, min(PIECE_EXAMPLES, PIECE_VALUES // int(np.prod(data.shape))))
-    for start in range(0, len(data), step):
-        x = np.asarray(data.x[start : start + step])
+    for x in pieces(data):
         q = model.predict_proba(x)
         z = model.embed(x) if "embed" in model.capabilities else q
         yield q, z, _error(model, x) if "reconstruct" in model.capabilities else None

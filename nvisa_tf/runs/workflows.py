@@ -18,6 +18,7 @@ from nvisa_tf.data import Splits, input_scaling
 from nvisa_tf.evaluation.answers import table_of
 from nvisa_tf.evaluation.assignments import Assignments, Reference, assign
 from nvisa_tf.evaluation.bound import evaluate_bound
+from nvisa_tf.evaluation.novelty import Inputs
 from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
 from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
 from nvisa_tf.evaluation.warnings import warnings_of
@@ -154,7 +155,7 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
             report["initialization"] = run.init()
         found = assign(model, splits.parts())
         report["warnings"] = _warnings(report, run, len(splits.train), found, model)
-        _write_answers(run, config, splits, found, report, model.config.n_clusters)
+        _write_answers(run, config, splits, found, report, model)
         run.write_report(report)  # by which the run counts as done
         if "generate" in model.capabilities:
             save_png(run.plots / "samples.png", sample_grid(model))
@@ -174,10 +175,11 @@ def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: As
 
 
 def _write_answers(
-    run: RunDirectory, config: RunConfig, splits: Splits, found: Assignments, report: dict[str, Any], n_clusters: int
+    run: RunDirectory, config: RunConfig, splits: Splits, found: Assignments, report: dict[str, Any], model: ClusteringModel
 ) -> None:
     """Write clusters.csv, the page, and what later examples are compared with."""
-    Reference.of(n_clusters, found).save(run.reference_file)
+    n_clusters = model.config.n_clusters
+    Reference.of(n_clusters, found).save(run.reference_file, Inputs.of(model, splits.train))
     answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
     write_columns(run.clusters_file, answers.columns, answers.blank)
     write_report(run, config, splits, found, report, read_names(run, n_clusters))
