@@ -25,7 +25,7 @@ def run(flags: argparse.Namespace) -> int:
     print(f"run       {directory.path}, made {info['created']} by: {info['command'] or 'the library'}")
     print(f"data      {info['data'].get('name')}: {info['data'].get('description')}")
     if left_out := info["data"].get("left_out"):
-        print(f"left out  {left_out} that could not be read")
+        print(f"left out  {left_out} files or rows; clusters.csv says why")
     model, train = config.model, config.train
     print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")
     print(f"training  {train.epochs} epochs, batch {train.batch_size}, seed {train.seed}{_changed(config)}")

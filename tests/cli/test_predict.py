@@ -1,7 +1,9 @@
 """nvisa-tf predict and the clusters.csv of train: every example by its name, whatever its name is and whatever could not be read."""
 
+import contextlib
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nvisa_tf import load_run
+from nvisa_tf import Dataset, load_run
 from nvisa_tf.cli import main
-from nvisa_tf.io.run_directory import FORMAT
+from nvisa_tf.cli.next_steps import next_steps
+from nvisa_tf.data import Origin
+from nvisa_tf.io.run_directory import FORMAT, RunDirectory
 
 TINY = [
     "--preset", "random_small", "--encoder-units", "16", "--posterior-units", "16", "--decoder-units", "16", "--latent-dim", "2",
@@ -47,11 +51,12 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photo_run(photos):
-    """A short run on these, and what train printed."""
+    """A short run on these; what train printed stands beside it in out.txt."""
     folder, _ = photos
     run = folder.parent / "run"
     words = ["train", "--dataset", folder, "--image-shape", "6,6,3", "--n-clusters", 2, "--out", run, *TINY]
-    assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
+    with open(folder.parent / "out.txt", "w") as out, contextlib.redirect_stdout(out):
+        assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0
     return run
 
 
@@ -75,12 +80,21 @@ def test_train_lists_every_photo_by_its_name(photos, photo_run):
     assert json.loads((photo_run / "run.json").read_text())["data"]["left_out"] == 2
 
 
+def test_info_tells_of_left_out_files_and_warnings(photo_run, cli):
+    code, out, _ = cli("info", photo_run)
+    assert code == 0
+    assert "left out  2 files or rows" in out
+    assert "held out" not in out.split("progress")[1]
+    warnings = json.loads((photo_run / "report.json").read_text())["warnings"]
+    assert [line.removeprefix("warning   ") for line in out.splitlines() if line.startswith("warning ")] == warnings != []
+
+
 def test_predict_on_a_folder_gives_the_same(photos, photo_run, cli, tmp_path):
     folder, _ = photos
     code, out, err = cli("predict", photo_run, "--input", folder, "--output", tmp_path / "o.csv")
     assert code == 0
     assert "40 examples clustered into" in out
-    assert "2 could not be read" in out
+    assert "2 left out" in out
     assert "zz.png" in err
     trained = [{name: value for name, value in row.items() if name != "split"} for row in read(photo_run / "clusters.csv")]
     assert read(tmp_path / "o.csv") == trained
@@ -140,26 +154,35 @@ def test_a_run_of_before_predicts_without_typicality(photo_run, cli, tmp_path):
     assert "reference.npz is damaged or no file of ours; remove it to predict without typicality." in err
 
 
-def test_next_steps_fit_the_data(photos, cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder, _ = photos
-    x = np.random.default_rng(0).normal(0, 1, (40, 3))
-    np.save("x.npy", x)
-    np.savetxt("my table.csv", x, delimiter=",", header="a,b,c", comments="")
-    for words, expected in (
-        (["--dataset", folder, "--image-shape", "6,6,3"], "--input new_photos/ "),
-        (["--dataset", "my table.csv"], "--input new.csv "),
-        (["--dataset", "x.npy"], "--input new.npy "),
-    ):
-        code, out, err = cli("train", *words, "--n-clusters", 2, "--out", f"runs of {len(words)} {words[1]!s:.2}", *TINY, "--epochs", 1)
-        assert code == 0, err
-        steps = out[out.index("Next:") :].splitlines()
-        assert expected in next(step for step in steps if " predict " in step)
-        assert all("'runs of " in step for step in steps[1:])  # a path with a space is quoted
-        assert any(step.startswith("  nvisa-tf name ") and step.endswith('0="a name"') for step in steps)
-        assert "Held-out" not in out
-        assert "Bound of the training data" in out
-    assert "Written to 'runs of 2 x.': clusters.csv, " in out
+def test_train_ends_with_its_files_and_what_fits_the_data(photo_run):
+    out = (photo_run.parent / "out.txt").read_text()
+    run = shlex.quote(str(photo_run))
+    assert f"Written to {run}: clusters.csv, report.html, model.keras, " in out
+    assert f"  nvisa-tf predict {run} --input new_photos/ --output new_clusters.csv\n" in out[out.index("Next:") :]
+    assert "Left out, as unreadable: 05b.png" in out[: out.index("Run: ")]
+    assert "Bound of the training data" in out
+    assert "Held-out" not in out
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset", "expected"),
+    [
+        ("folder", "/data/photos", "new_photos/"),
+        ("table", "wine.csv", "new.csv"),
+        ("table", "wine.2024.tsv.gz", "new.tsv.gz"),
+        ("table", "v1.2/wine.parquet", "new.parquet"),
+        ("array", "x.npz", "new.npy"),
+        ("named", "mnist", "new.npy"),
+    ],
+)
+def test_next_steps_fit_the_data(kind, dataset, expected):
+    train = Dataset("data", np.zeros((2, 2)), origin=Origin(kind))
+    steps = next_steps(Path("my runs/it's"), dataset, train, {"density"})
+    words = [shlex.split(step) for step in steps]
+    assert all(word[0] == "nvisa-tf" and word[2] == "my runs/it's" for word in words)
+    assert [word[1] for word in words] == ["name", "predict", "evaluate", "export"]
+    assert words[1][3:5] == ["--input", expected]
+    assert words[0][3] == "0=a name"
 
 
 def test_runs_of_older_formats_answer(photos, photo_run, cli, tmp_path):
@@ -186,3 +209,25 @@ def test_runs_of_older_formats_answer(photos, photo_run, cli, tmp_path):
         np.testing.assert_allclose(found["z"], load_run(run)[0].embed(stretched[None]), atol=1e-5)
     assert cli("name", run, "0=boots")[0] == 0
     assert cli("evaluate", run, "--samples", 5)[0] == 0
+
+
+def test_a_folder_is_brought_to_the_range_of_the_runs_array(bars_run, cli, tmp_path):
+    x = np.load(bars_run.parent / "bars.npz")["x"][:12]
+    low, high = json.loads((bars_run / "run.json").read_text())["data"]["range"]
+    assert (low, high) != (0, 255) or x.dtype == np.uint8
+    (tmp_path / "bars").mkdir()
+    for i, values in enumerate(x):
+        Image.fromarray(((values - low) / (high - low) * 255).round().astype(np.uint8)).save(tmp_path / "bars" / f"{i:02}.png")
+    np.save(tmp_path / "bars.npy", x)
+    for name in ("bars", "bars.npy"):
+        assert cli("predict", bars_run, "--input", tmp_path / name, "--output", tmp_path / f"{name}.csv")[0] == 0
+    of_files, of_array = (read(tmp_path / f"{name}.csv") for name in ("bars", "bars.npy"))
+    assert [row["cluster"] for row in of_files] == [row["cluster"] for row in of_array]
+
+
+def test_photos_added_later_do_not_change_the_shape(photos, photo_run):
+    from nvisa_tf.runs.workflows import load_run_splits
+
+    run = RunDirectory.open(photo_run)
+    assert run.config().data.image_shape == (6, 6, 3)
+    assert load_run_splits(run, run.config()).train.shape == (6, 6, 3)
