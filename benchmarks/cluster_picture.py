@@ -13,7 +13,6 @@ from PIL import Image
 from nvisa_tf import load_run
 from nvisa_tf.data import load_splits
 
-
 GAP = 4  # white pixels between clusters
 
 

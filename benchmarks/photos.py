@@ -3,7 +3,8 @@
     python benchmarks/photos.py cifar10_images500.npz --presets tsne_augmented_small,photos_small --output results/photos.csv
 
 The file has x, uint8 [n, 32, 32, 3], and y. A fifth of the images is held out, for the bound; sizes of clusters and NMI with the labels
-are of all. k-means of the pixels stands beside. `--with` adds variants of a preset: name=preset,option=value,...
+are of all. k-means of the pixels stands beside. `--with` adds variants of a preset: name=preset,option=value,... At the end it prints the
+means over seeds as a Markdown table.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import operator
 import time
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,40 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def table(rows: list[dict[str, str]]) -> str:
+    """A Markdown table of means over seeds, with the standard deviation of NMI."""
+    lines = [
+        "| images | side | K | method | seeds | held-out bound: before | best | at the end | training bound | smallest | largest | "
+        "uncertain, % | NMI, % (sd) | seconds |",
+        "|" + "---|" * 14,
+    ]
+    key = operator.itemgetter(*COLUMNS[:4])
+    for case, group in itertools.groupby(
+        sorted(rows, key=lambda row: (*map(int, key(row)[:3]), row["method"] != "k-means", key(row))), key
+    ):
+        runs = list(group)
+
+        def mean(name: str, form: str = ",.0f", scale: float = 1.0, runs: list[dict[str, str]] = runs) -> str:
+            values = [scale * float(row[name]) for row in runs if row[name]]
+            return format(float(np.mean(values)), form) if values else ""
+
+        nmi = [100 * float(row["nmi"]) for row in runs]
+        spread = f" ({np.std(nmi, ddof=1):.1f})" if len(nmi) > 1 else ""
+        bounds = [mean(name) for name in ("bound_before", "bound_best", "bound_end", "training_bound_end")]
+        sizes = [" ".join(row[name] for row in runs) for name in ("smallest", "largest")]
+        cells = [
+            *case,
+            str(len(runs)),
+            *bounds,
+            *sizes,
+            mean("uncertain", ".0f", 100),
+            f"{np.mean(nmi):.1f}{spread}",
+            mean("seconds", ".1f"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Train by the flags, and write a row after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,6 +187,8 @@ def main() -> None:
         with open(flags.output, "a", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow({name: f"{v:.5g}" if isinstance(v, float) else v for name, v in row.items()})
         print(row, flush=True)
+    with open(flags.output, newline="") as file:
+        print(table(list(csv.DictReader(file))))
 
 
 if __name__ == "__main__":

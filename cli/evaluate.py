@@ -8,7 +8,6 @@ import json
 from nvisa_tf.cli.files import MOVED, check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.train import print_report
-from nvisa_tf.data import load_splits
 from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
 
@@ -31,8 +30,8 @@ def run(flags: argparse.Namespace) -> int:
     output = check_writable(flags.output, (".json",)) if flags.output else None
     with quiet_stderr():
         from nvisa_tf.runs import workflows
-    model, config, _ = workflows.load_run(flags.run)
-    splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
+    model, config, directory = workflows.load_run(flags.run)
+    splits = workflows.load_run_splits(directory, config, flags.data_dir or "")
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
     print(f"{flags.run}, method {report['method']}" + (f", at step {report['step']}" if "step" in report else ""))
     print_report(report)

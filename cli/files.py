@@ -60,4 +60,24 @@ def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
         return load_dataset(name, data_dir=data_dir).test
     config = run.config()
     data = dataclasses.replace(config.data, image_shape=config.model.input_shape)
-    return read_examples(name, data, run.info().get("data", {}).get("table") or None, constant=True)
+    found = read_examples(name, data, run.table(), constant=True)
+    return in_range_of(found, run) if found.origin.kind == "folder" else found
+
+
+def in_range_of(images: Dataset, run: RunDirectory) -> Dataset:
+    """A folder's images, bytes, in the values that the run's own data have, such as 0 to 16.
+
+    Raises:
+      ValueError: the run does not say what these are.
+    """
+    import numpy as np
+
+    about = run.data_info()
+    if about.get("kind", "folder") == "folder" or "fingerprint" not in about:  # runs of before November 2026 do not say their kind
+        return images
+    if "range" not in about:
+        raise ValueError(f"{run.path} does not say which of its data's values are black and white; give the images as a .npy file.")
+    low, high = about["range"]
+    values = low + np.asarray(images.x, np.float32) / 255 * (high - low)
+    dtype = np.dtype(about["fingerprint"]["dtype"])
+    return dataclasses.replace(images, x=values if dtype.kind == "f" else values.round().astype(dtype))

@@ -25,7 +25,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--input",
         required=True,
         metavar="FILE",
-        help="a folder of images, a table, a .npy or .npz (key x) file of examples, or a data set's name for its test split",
+        help="a folder of images, a table (.csv, .tsv, .txt, also .gz; .parquet, .h5ad), an array (.npy, .npz with the key x), or a data "
+        "set's name for its test split",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .csv, .npy (structured) or .npz file; replaced if it exists")
     parser.add_argument("--probabilities", action="store_true", help="write all of q(y|x) too (default: the cluster's alone)")
@@ -76,7 +77,7 @@ def run(flags: argparse.Namespace) -> int:
         print(f"nvisa-tf: {remark}", file=sys.stderr)
     if inputs and (warning := inputs.warning(model, data)):
         print(f"nvisa-tf: warning: {warning}", file=sys.stderr)
-    left_out = f", {table.blank.sum()} could not be read" if table.blank.any() else ""
+    left_out = f", {table.blank.sum()} left out" if table.blank.any() else ""
     sizes = np.bincount(found.cluster, minlength=n_clusters)
     named = [f"{name} {size}" for name, size in zip(shown_names(given, n_clusters), sizes, strict=True)] if given else map(str, sizes)
     print(f"{len(found.cluster)} examples clustered into {output}{left_out}; cluster sizes: {(', ' if given else ' ').join(named)}")

@@ -9,7 +9,6 @@ import numpy as np
 
 from nvisa_tf.cli.files import MOVED, check_writable
 from nvisa_tf.cli.main import quiet_stderr
-from nvisa_tf.data import load_splits
 from nvisa_tf.io.names import read_names
 from nvisa_tf.io.run_directory import RunDirectory
 
@@ -32,7 +31,7 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.report import write_report
         from nvisa_tf.runs import workflows
     model, config, _ = workflows.load_run(flags.run)
-    splits = load_splits((config.replace({"data_dir": flags.data_dir}) if flags.data_dir else config).data)
+    splits = workflows.load_run_splits(directory, config, flags.data_dir or "")
     directory.check_data(splits.train.fingerprint())
     reference = Reference.load(directory.reference_file) if directory.reference_file.is_file() else None  # runs of before have none
     found = assign(model, splits.parts(), reference)

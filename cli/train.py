@@ -70,7 +70,7 @@ def run(flags: argparse.Namespace) -> int:
     restarts.check_flags(flags, config)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
     source = DATASETS.get(config.data.dataset)
-    splits = None if source and source.needs_tensorflow else load_splits(config.data)
+    splits = None if source and source.needs_tensorflow else load_splits(config.data, resumed.table() if resumed else None)
     with quiet_stderr():
         import tensorflow as tf
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.data import Dataset, Splits, load_splits
+from nvisa_tf.data import Dataset, Splits, value_range
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.convert import save_saved_model, tflite_signatures, to_tflite
 from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
@@ -20,7 +20,7 @@ from nvisa_tf.export.verify import Verification, compare, open_encoder, require
 from nvisa_tf.io.files import replacing, replacing_folder
 from nvisa_tf.io.names import read_names, shown_names
 from nvisa_tf.models.base import ClusteringModel, ExportSignature
-from nvisa_tf.runs.workflows import load_run
+from nvisa_tf.runs.workflows import load_run, load_run_splits
 
 REPRESENTATIVE = 300  # training examples that set the ranges of int8
 VERIFIED = 10_000  # held-out examples at most that an export is verified on
@@ -89,7 +89,7 @@ def export_run(
         if name not in offered:
             raise ValueError(f"The method {config.method} has no signature {name}; it has {', '.join(offered)}.")
     chosen_signatures = {name: offered[name] for name in signatures or offered}
-    splits = load_splits(dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir))
+    splits = load_run_splits(directory, config, data_dir)
     names = read_names(directory, model.config.n_clusters) if label_names is None else name_clusters(model, splits.test, label_names)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def export_run(
             "input": {
                 "shape": list(model.config.input_shape),
                 "dtype": dtype,
-                "range": _range(splits.train),
+                "range": value_range(splits.train),
                 "resize": config.data.resize if splits.train.origin.kind == "folder" else None,
                 "preprocessing": "inside; give raw values as the data set has them",
             },
@@ -136,14 +136,6 @@ def name_clusters(model: ClusteringModel, test: Dataset, label_names: Mapping[in
             raise ValueError(f"Cluster {k} is mostly of label {label}, which has no name.")
         names[k] = label_names[label]
     return names
-
-
-def _range(data: Dataset) -> list[float]:
-    """What black and white are in the data's units: 0 and the format's largest value, or the lowest and highest there are."""
-    if data.x.dtype == np.uint8 or data.max_value:
-        return [0.0, data.max_value or 255.0]
-    ends = [(piece.min(), piece.max()) for _, piece in data.chunks()]
-    return [float(min(low for low, _ in ends)), float(max(high for _, high in ends))]
 
 
 def _entry(file: ExportedFile) -> dict[str, Any]:

@@ -20,7 +20,7 @@ TINY = {
     "epochs": 60, "batch_size": 32, "eps_halving_epochs": 15.0, "learning_rate": 1e-2,
     "ema_momentum": 0.9,
 }  # fmt: skip
-FAST = {"encoder_units": (8,), "decoder_units": (8,), "latent_dim": 2, "epochs": 4, "batch_size": 32}  # of ae_gmm
+FAST = {"encoder_units": (8,), "decoder_units": (8,), "latent_dim": 2, "epochs": 1, "batch_size": 100}  # of ae_gmm
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_seeds(blobs, eagerly):
 def test_numpys_scalars_are_numbers(blobs, eagerly):
     x, _ = blobs
     options = {
-        "encoder_units": np.array([8]), "decoder_units": (np.int32(8),), "latent_dim": np.int16(2), "epochs": np.uint8(4),
-        "batch_size": np.array(32), "xla": np.bool_(False), "learning_rate": np.float64(1e-3), "eval_epochs": np.float32(5),
+        "encoder_units": np.array([8]), "decoder_units": (np.int32(8),), "latent_dim": np.int16(2), "epochs": np.uint8(1),
+        "batch_size": np.array(100), "xla": np.bool_(False), "learning_rate": np.float64(1e-3), "eval_epochs": np.float32(5),
     }  # fmt: skip
     found = fast(x, n_clusters=np.int64(3), options=options)
     np.testing.assert_array_equal(found.predict_proba(x), fast(x).predict_proba(x))
@@ -125,7 +125,7 @@ def test_numpys_scalars_are_numbers(blobs, eagerly):
 
 def test_what_is_shown(blobs, capsys):
     x, _ = blobs
-    options = {**FAST, "eval_epochs": 2}
+    options = {**FAST, "epochs": 4}
     fast(x)
     assert capsys.readouterr() == ("", "")
     fast(x, verbose=1, options=options)
@@ -136,7 +136,7 @@ def test_what_is_shown(blobs, capsys):
     fast(x, verbose=2, options=options)
     bar = capsys.readouterr().err
     assert "autoencoder: 100%" in bar
-    assert "36/36" in bar
+    assert "12/12" in bar
 
 
 def test_callbacks_are_told(blobs, eagerly):
@@ -152,7 +152,7 @@ def test_callbacks_are_told(blobs, eagerly):
     x, _ = blobs
     counts = [Count(), Count()]
     fast(x, callbacks=counts)
-    assert [(count.steps, count.rows) for count in counts] == [(36, 4)] * 2  # 4 epochs of 9 batches
+    assert [(count.steps, count.rows) for count in counts] == [(3, 1)] * 2  # an epoch of 3 batches
 
 
 def test_a_warm_start_goes_on(fitted):
@@ -178,7 +178,7 @@ def test_a_search_is_not_warned_of_its_many_graphs(blobs, monkeypatch):
     found = []
     monkeypatch.setattr(tf.get_logger(), "warning", lambda message, *args: found.append(message % args))
     search = GridSearchCV(
-        NVISAClustering(method="ae_gmm", options=FAST),
+        NVISAClustering(method="ae_gmm", options={**FAST, "epochs": 30}),
         {"n_clusters": [2, 3, 4]},
         cv=KFold(2, shuffle=True, random_state=0),
         scoring=lambda clusterer, x, y: adjusted_rand_score(y, clusterer.predict(x)),

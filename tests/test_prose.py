@@ -26,8 +26,8 @@ PRIVATE = {
 ABBREVIATIONS = {"al.", "approx.", "cf.", "e.g.", "eq.", "etc.", "fig.", "i.e.", "no.", "resp.", "sec.", "vs."}
 PARSER = MarkdownIt("commonmark").enable("table")
 
-README = pytest.param(Path("README.md"), marks=pytest.mark.xfail(reason="README is being rewritten; remove this mark with it"))
 PROSE = [
+    Path("README.md"),
     Path("CONTRIBUTING.md"),
     Path("BUILD_NOTES.md"),
     Path("results/README.md"),
@@ -126,19 +126,19 @@ def broken_links(path: Path) -> list[str]:
     return broken
 
 
-@pytest.mark.parametrize("path", [README, *PROSE], ids=str)
+@pytest.mark.parametrize("path", PROSE, ids=str)
 def test_sentences_are_short(path: Path) -> None:
     found = long_sentences((ROOT / path).read_text())
     assert not found, "\n\n".join(f"{word_count(sentence)} words: {sentence}" for sentence in found)
 
 
-@pytest.mark.parametrize("path", [README, *PROSE], ids=str)
+@pytest.mark.parametrize("path", PROSE, ids=str)
 def test_lines_of_prose_are_short(path: Path) -> None:
     found = long_lines((ROOT / path).read_text())
     assert not found, "\n".join(f"{len(line)}: {line}" for line in found)
 
 
-@pytest.mark.parametrize("path", [README, *PROSE], ids=str)
+@pytest.mark.parametrize("path", PROSE, ids=str)
 def test_words_are_those_of_the_field(path: Path) -> None:
     text = " ".join(plain(token) for token in outside_tables((ROOT / path).read_text())).lower()
     assert not {private: standard for private, standard in PRIVATE.items() if private.lower() in text}
@@ -149,7 +149,6 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert not broken_links(ROOT / path)
 
 
-@pytest.mark.xfail(reason="README is being rewritten; remove this mark with it")
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= MAX_README_LINES
 

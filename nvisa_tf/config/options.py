@@ -72,7 +72,7 @@ def near(name: str, known: Any) -> str:
     matches = difflib.get_close_matches(name, list(known), n=3)
     if matches:
         return f"; did you mean {' or '.join(matches)}"
-    return f"; there are {', '.join(known)}" if len(known) <= 8 else ""
+    return f"; there are {', '.join(known)}" if 0 < len(known) <= 8 else ""
 
 
 def listed(tree: Any) -> Any:

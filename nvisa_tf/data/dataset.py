@@ -281,6 +281,13 @@ def _value_name(dataset: Dataset, index: int, before: str = "") -> str:
     return f"{before}{names[index] if names[index].startswith('column ') else f'column {names[index]}'}"
 
 
+def value_range(dataset: Dataset) -> list[float]:
+    """What black and white are in the data's units: 0 and the format's largest value, or the lowest and highest there are."""
+    if dataset.x.dtype == np.uint8 or dataset.max_value:
+        return [0.0, dataset.max_value or 255.0]
+    return list(_extremes(dataset))
+
+
 def _extremes(dataset: Dataset) -> tuple[float, float]:
     pairs = [(float(part.min()), float(part.max())) for _, part in dataset.chunks()]
     return min(low for low, _ in pairs), max(high for _, high in pairs)

@@ -150,6 +150,14 @@ class RunDirectory:
         """What run.json holds."""
         return _read(self.info_file, "the run directory is damaged")
 
+    def data_info(self) -> dict[str, Any]:
+        """What run.json knows of the training data."""
+        return self.info().get("data", {})
+
+    def table(self) -> dict[str, Any] | None:
+        """What it takes to find the columns of the run's table in another one (`nvisa_tf.data.Origin.table`); None for other data."""
+        return self.data_info().get("table") or None
+
     @property
     def _is_old(self) -> bool:
         return self.info().get("format", FORMAT) < FORMAT

@@ -14,12 +14,13 @@ from absl import logging
 
 from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
-from nvisa_tf.data import Splits, input_scaling
+from nvisa_tf.data import Splits, input_scaling, load_splits, value_range
 from nvisa_tf.evaluation.answers import table_of
 from nvisa_tf.evaluation.assignments import Assignments, Reference, assign
 from nvisa_tf.evaluation.bound import evaluate_bound
 from nvisa_tf.evaluation.novelty import Inputs
 from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
+from nvisa_tf.evaluation.projector import write_projector
 from nvisa_tf.evaluation.tensorboard import TensorBoardMonitor
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.io.answer_files import write_columns
@@ -62,12 +63,14 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
     train, test = splits.train, splits.test
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
+    if train.origin.kind == "folder":  # whatever images the folder has later
+        config = config.replace({"image_shape": train.shape})
     config = config.with_absolute_paths()  # so that the run can be resumed from another folder
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
     origin = dataclasses.asdict(train.origin)
     about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table")})
-    about["left_out"] = len(train.origin.left_out)
+    about.update(left_out=len(train.origin.left_out), range=value_range(train))
     trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
     _write_to(trainer, RunDirectory.create(out, config, about, command))
     return trainer
@@ -177,12 +180,14 @@ def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: As
 def _write_answers(
     run: RunDirectory, config: RunConfig, splits: Splits, found: Assignments, report: dict[str, Any], model: ClusteringModel
 ) -> None:
-    """Write clusters.csv, the page, and what later examples are compared with."""
+    """Write clusters.csv, the page, TensorBoard's projector, and what later examples are compared with."""
     n_clusters = model.config.n_clusters
     Reference.of(n_clusters, found).save(run.reference_file, Inputs.of(model, splits.train))
     answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
     write_columns(run.clusters_file, answers.columns, answers.blank)
-    write_report(run, config, splits, found, report, read_names(run, n_clusters))
+    names = read_names(run, n_clusters)
+    write_report(run, config, splits, found, report, names)
+    write_projector(run.tensorboard, run.path.name, splits, found, names)
 
 
 def bound_samples(config: RunConfig) -> int:
@@ -215,6 +220,15 @@ def load_run(path: str | os.PathLike[str]) -> tuple[ClusteringModel, RunConfig, 
     if damaged:
         logging.warning("Checkpoint %s cannot be read; using step %d, the one before.", ", ".join(damaged), step)
     return model, config, run
+
+
+def load_run_splits(run: RunDirectory, config: RunConfig, data_dir: str = "") -> Splits:
+    """The data of a run, a table's columns found by name; `data_dir`: where they are now, "" for where they were.
+
+    Raises:
+      ValueError, FileNotFoundError: as `nvisa_tf.load_dataset`.
+    """
+    return load_splits(dataclasses.replace(config.data, data_dir=data_dir or config.data.data_dir), run.table())
 
 
 def load_model_file(path: str | os.PathLike[str], what_then: str = "") -> ClusteringModel:
