@@ -32,6 +32,8 @@ def rename(folder: Path, names: Mapping[int, str]) -> None:
     content = sidecar.read(folder)
     content["cluster_names"] = [names.get(k, name) for k, name in enumerate(content["cluster_names"])]
     sidecar.write(folder, content)
+    if (folder.parent / WORKER).is_file():
+        set_version(folder.parent)
 
 
 def set_version(site: Path) -> None:

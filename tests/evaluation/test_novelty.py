@@ -109,3 +109,25 @@ def test_the_chance_is_that_of_order_statistics(rng):
     counts = rng.binomial(10, beyond)
     for unlike in (1, 3, 5):
         assert inputs.chance(10, unlike) == pytest.approx((counts >= unlike).mean(), abs=0.015)
+
+
+def smooth(n, seed):
+    """Images as varied as photos are, bytes [n, 16, 16, 3]: a few large spots each."""
+    spots = np.random.default_rng(seed).uniform(0, 256, (n, 2, 2, 3))
+    return spots.repeat(8, 1).repeat(8, 2).astype(np.uint8)
+
+
+def test_an_image_is_told_by_its_neighbouring_pixels(rng):
+    train = Dataset("photos", smooth(400, 0))
+    model = model_for(train)
+    inputs = Inputs.of(model, train)._replace(farthest=np.float32(np.inf))  # so that distance tells nothing
+    shuffled = rng.permuted(train.x.reshape(400, 256, 3), axis=1).reshape(train.x.shape)  # the same values at other places
+    assert "400 of 400 examples (100%)" in inputs.warning(model, Dataset("shuffled", shuffled))
+    assert inputs.warning(model, Dataset("more", smooth(100, 1))) == ""
+
+
+def test_images_without_contrast_are_told_though_the_darkest_are_near():
+    train = Dataset("digits", SETS["digits"])
+    model = model_for(train)
+    inputs = Inputs.of(model, train)
+    assert "20 of 20 examples" in inputs.warning(model, Dataset("black", np.zeros((20, 8, 8), np.uint8)))
