@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 import tempfile
@@ -41,6 +42,9 @@ COMMANDS = {
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     argv = [sys.argv[0], *(sys.argv[1:] or ["--help"])]
     try:
         if HAVE_ABSL:
