@@ -88,9 +88,7 @@ class LayerFactory:
 
 def stack(input_dim: int, layers: list[Any], name: str) -> keras.Sequential:
     """Layers one after another, built for [..., input_dim]."""
-    made = keras.Sequential([keras.Input((input_dim,), dtype=DTYPE), *layers], name=name)
-    made.dtype_policy = DTYPE  # its constructor takes none, and would bring its input to Keras' own
-    return made
+    return keras.Sequential([keras.Input((input_dim,), dtype=DTYPE), *layers], name=name)
 
 
 def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
