@@ -118,7 +118,7 @@ def _run_batched(jobs: list[Job], splits: Splits, flags: argparse.Namespace) -> 
     came: list[str] = []
 
     def monitor_of(job: Job) -> ConsoleMonitor:
-        monitors.append(ConsoleMonitor(job.folder.name, monitors[0] if monitors else None))
+        monitors.append(ConsoleMonitor(job.folder.name, monitors[0] if monitors else None, held_out=splits.test is not splits.train))
         return monitors[-1]
 
     def before(trainers: Sequence[Any]) -> None:

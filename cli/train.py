@@ -87,7 +87,7 @@ def run(flags: argparse.Namespace) -> int:
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
     repeat_exactly()
-    monitor = ConsoleMonitor()
+    monitor = ConsoleMonitor(held_out=splits.test is not splits.train)
     trainer: Any
     if resumed:
         trainer = workflows.resume_run(resumed, config, splits, [monitor])
@@ -198,4 +198,8 @@ def print_report(report: dict[str, Any]) -> None:
     uncertain = f"under {report['low_confidence_threshold']} for {report['low_confidence_fraction']:.1%} of examples"
     print(f"The probability of an example's own cluster is {report['mean_max_probability']:.3f} on average, {uncertain}.")
     sizes = report["cluster_sizes"]
-    print("Cluster sizes: " + " ".join(str(n) for n in sizes) + ("" if all(sizes) else f"   ({sizes.count(0)} empty)"))
+    print(
+        f"Cluster sizes{', held out' if report['held_out'] else ''}: "
+        + " ".join(str(n) for n in sizes)
+        + ("" if all(sizes) else f"   ({sizes.count(0)} empty)")
+    )

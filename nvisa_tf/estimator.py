@@ -196,7 +196,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         for callback in callbacks:
             if not isinstance(callback, Monitor):
                 raise ValueError(f"callbacks has a {type(callback).__name__}; each must be an nvisa_tf.Monitor.")
-        return [*([ConsoleMonitor(bar=self.verbose == 2)] if self.verbose else []), *callbacks]
+        return [*([ConsoleMonitor(bar=self.verbose == 2, held_out=False)] if self.verbose else []), *callbacks]
 
     def _config(self, data: Dataset, seed: int, continued: bool) -> RunConfig:
         """The run's configuration; `continued`: from a model that was trained before."""

@@ -11,7 +11,20 @@ import numpy as np
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.columns import Column, Table, quoted, shortened, suggestion
 
-LABELS = ("y", "label", "labels", "class", "classes", "target", "targets", "class_name", "class_label", "ground_truth")  # in lower case
+LABELS = (
+    "y",
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "target",
+    "targets",
+    "class_name",
+    "class_label",
+    "ground_truth",
+    "species",
+    "diagnosis",
+)  # in lower case
 IDENTIFIER = re.compile(r"(?i:id|index|idx|uuid|guid|row_?id)|.+(?i:[_ .-](id|uuid|guid))|.*[a-z](Id|ID|Uuid|UUID)")
 PLAIN_IDENTIFIER = re.compile(r"(?i:id|index|idx|uuid|guid|row_?id)")  # of these none is clustered by, whatever it holds
 CATEGORIES = 20  # different texts up to which a column becomes one of 0 and 1 for each
@@ -217,7 +230,7 @@ def describe(table: Table, roles: Roles) -> list[str]:
     if roles.label is not None:
         found.append(f"Labels, for scoring alone: column {columns[roles.label].name}.")
     if roles.id is not None:
-        found.append(f"Examples are called by column {columns[roles.id].name}.")
+        found.append(f"Examples are identified by column {columns[roles.id].name}.")
     if roles.left_out:
         reasons: dict[str, list[str]] = {}
         for i, reason in roles.left_out.items():

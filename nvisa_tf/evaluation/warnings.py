@@ -46,8 +46,7 @@ def warnings_of(
 
     Args:
       report: of the run, as report.json has it. Of its keys are used, where they are there: cluster_sizes, low_confidence_fraction,
-        low_confidence_threshold, step, nonfinite_steps, held_out_iw_bound, eps,
-        initialization.
+        low_confidence_threshold, step, nonfinite_steps, held_out, held_out_iw_bound, eps, initialization.
       metrics_rows: of the run's metrics.csv, in order; values as text or as numbers.
       n_train: how many examples it was trained on; None: not known.
       sizes: the number of examples in each cluster, [K], where more were assigned than the report's "cluster_sizes" are of.
@@ -55,7 +54,12 @@ def warnings_of(
     sizes = list(report.get("cluster_sizes", [])) if sizes is None else [int(size) for size in sizes]
     return [
         *of_skipped_steps(report.get("step", 0), report.get("nonfinite_steps", 0), annealed="eps" in report),
-        *of_bounds(metrics_rows, report.get("held_out_iw_bound"), report.get("initialization", {}).get("held_out_iw_bound")),
+        *of_bounds(
+            metrics_rows,
+            report.get("held_out_iw_bound"),
+            report.get("initialization", {}).get("held_out_iw_bound"),
+            "held-out bound" if report.get("held_out", True) else "bound",
+        ),
         *of_sizes(sizes),
         *of_confidence(report.get("low_confidence_fraction", 0.0), report.get("low_confidence_threshold", 0.8)),
         *(of_number(n_train, len(sizes)) if n_train is not None and sizes else []),
@@ -107,7 +111,9 @@ def of_sizes(sizes: Sequence[int]) -> list[str]:
     return found
 
 
-def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, before: float | None = None) -> list[str]:
+def of_bounds(
+    rows: Sequence[Mapping[str, Any]], held_out: float | None = None, before: float | None = None, name: str = "held-out bound"
+) -> list[str]:
     """Of a held-out bound that is no number, that ended below that before training, or well below its best.
 
     The bound moves with eps while annealing goes on, down for a while even in healthy runs; so its end alone is compared with its best.
@@ -117,13 +123,14 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, 
       rows: of metrics.csv.
       held_out: the bound on all held-out examples at the end; None where the method has none.
       before: the bound before the first step; None: not known.
+      name: of the bound; where nothing is held out it is that of the training data.
     """
     if held_out is not None and not math.isfinite(held_out):
         return [
-            f"The held-out bound is {held_out:g}, so the model cannot be trusted; "
+            f"The {name} is {held_out:g}, so the model cannot be trusted; "
             "try --scaling auto, a smaller --learning-rate or another --preset."
         ]
-    course = [Point(*(_number(row, name) for name in ("epoch", "held_out_iw_bound", "bound", "eps_x"))) for row in rows]
+    course = [Point(*(_number(row, column) for column in ("epoch", "held_out_iw_bound", "bound", "eps_x"))) for row in rows]
     course = [point for point in course if math.isfinite(point.held_out)]
     if not course:
         return []
@@ -132,7 +139,7 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, 
     if before is not None and best.held_out < before:
         if last.held_out < before - LEAST_FALL and last.trained < before:
             return [
-                f"The held-out bound ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
+                f"The {name} ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
                 "try a smaller --learning-rate, more --epochs or another --preset."
             ]
         best = first._replace(epoch=0.0, held_out=before)
@@ -140,7 +147,7 @@ def of_bounds(rows: Sequence[Mapping[str, Any]], held_out: float | None = None, 
         lowest = before
     if best.held_out - last.held_out <= max(LEAST_FALL, FALL * (best.held_out - lowest)):
         return []
-    told = f"The held-out bound fell from {best.held_out:,.0f} nats at epoch {best.epoch:g} to {last.held_out:,.0f}"
+    told = f"The {name} fell from {best.held_out:,.0f} nats at epoch {best.epoch:g} to {last.held_out:,.0f}"
     floor = f"--eps-floor {best.eps:.2g}, " if math.isfinite(best.eps) else ""  # the eps at which it was best
     if last.trained > best.trained:
         return [

@@ -17,12 +17,12 @@ CHARTS = (  # of the last stage: title, unit, what is drawn by its column
 UNDRAWN = {"stage", "epoch", "step", "minutes", "learning_rate", "nonfinite_steps"}
 
 
-def curves(metrics: Sequence[Mapping[str, str]], stages: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+def curves(metrics: Sequence[Mapping[str, str]], stages: Sequence[Mapping[str, str]], held_out: bool = True) -> list[dict[str, Any]]:
     """Charts in the order in which they matter: {"title", "unit", "series": [{"name", "x", "y"}]}; x are epochs.
 
-    Curves of which there is less than two points are left out.
+    Curves of which there is less than two points are left out. Without `held_out` what was scored is what was trained on.
     """
-    charts = [_chart(title, unit, names, metrics) for title, unit, names in CHARTS]
+    charts = [_chart(title, unit, names if held_out else {**names, **_of_all(names)}, metrics) for title, unit, names in CHARTS]
     if not charts[1]["series"]:
         charts.append(_chart("Training", "", {"loss": "loss"}, metrics))
     for stage, rows in itertools.groupby(stages, lambda row: row["stage"]):
@@ -30,6 +30,10 @@ def curves(metrics: Sequence[Mapping[str, str]], stages: Sequence[Mapping[str, s
         for name in dict.fromkeys(name for row in here for name in row if name not in UNDRAWN):
             charts.append(_chart(f"{stage}: {name.replace('_', ' ')}", "", {name: name.replace("_", " ")}, here))
     return [chart for chart in charts if chart["series"]]
+
+
+def _of_all(names: Mapping[str, str]) -> dict[str, str]:
+    return {column: "all data" for column in names if column == "held_out_iw_bound"}
 
 
 def _chart(title: str, unit: str, names: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -20,11 +20,13 @@ class ConsoleMonitor(Monitor):
       name: of the run, in front of every line; "": none.
       leader: of several that take their steps together, whose bar all move; None: this one.
       bar: whether there are bars; None: on a terminal alone.
+      held_out: whether what is scored is held out, and not trained on.
     """
 
-    def __init__(self, name: str = "", leader: ConsoleMonitor | None = None, bar: bool | None = None) -> None:
+    def __init__(self, name: str = "", leader: ConsoleMonitor | None = None, bar: bool | None = None, held_out: bool = True) -> None:
         self._has_bar = sys.stderr.isatty() if bar is None else bar
         self._before = f"{name}: " if name else ""
+        self._scored = "held out" if held_out else "all data"
         self._leader = leader or self
         self._bar: tqdm[Any] | None = None
         self._shown_stage = ""
@@ -66,7 +68,7 @@ class ConsoleMonitor(Monitor):
         """Say how the evaluation went."""
         text = f"epoch {row['epoch']:g}" + self._shown(stage)
         if "held_out_iw_bound" in row:
-            text += f", held out {row['held_out_iw_bound']:.2f}"
+            text += f", {self._scored} {row['held_out_iw_bound']:.2f}"
         if "accuracy" in row:
             text += f", accuracy {100 * row['accuracy']:.2f}%"
         text += f", {row['used_clusters']} clusters used"

@@ -70,7 +70,7 @@ def test_every_column_is_accounted_for(save):
     for sentence in (
         "Clustered by 16 columns: alcohol, malic_acid, ash, alcalinity_of_ash, magnesium and 11 more.",
         "Labels, for scoring alone: column Class.",
-        "Examples are called by column sample_id.",
+        "Examples are identified by column sample_id.",
         "Left out: the 1st column (without a name); when (dates or times); note (text, such as 'note 0', 50 different).",
         "Column colour became 2 columns of 0 and 1 (red, white); if it holds labels, say --label colour.",
         "The same in every row, so of no use: unit.",
