@@ -214,7 +214,7 @@ def test_vectors_start_from_clusters_by_default(make_blobs):
     assert pi[-1] > 0.5
 
 
-def test_images_start_from_a_map_by_default(bar_images):
+def test_images_start_from_clusters_by_default(bar_images):
     x, y = bar_images
     clusterer = NVISAClustering(3, options={**TINY, "learning_rate": 1e-4, "init_epochs": 50, "epochs": 1}).fit(x)
     # An epoch at so low a rate teaches nothing, so the clusters are those of the start.
