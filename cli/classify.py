@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import itertools
 import sys
@@ -19,7 +18,7 @@ from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.io.files import replacing
+from nvisa_tf.io.files import csv_writer, replacing
 from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, printable, without_images
 from nvisa_tf.io.images import RESIZE, NotAnImageError, read_image
 
@@ -110,7 +109,7 @@ def run(flags: argparse.Namespace) -> int:
     sizes = np.zeros(encoder.n_clusters, int)
 
     def write(file: Any) -> None:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv_writer(file)
         table.writerow(header)
         for row in rows:
             table.writerow([*row.cells, row.error] if errors else row.cells)

@@ -32,6 +32,7 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.runs import workflows
     model, config, directory = workflows.load_run(flags.run)
     splits = workflows.load_run_splits(directory, config, flags.data_dir or "")
+    directory.check_data(splits.train.fingerprint())  # else what was trained on could be scored as held out
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
     print(f"{flags.run}, method {report['method']}" + (f", at step {report['step']}" if "step" in report else ""))
     print_report(report)

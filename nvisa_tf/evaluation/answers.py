@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.io.names import shown_names
 
 NUMBER_OF_NONE = -1  # a cluster's, where there is none
-OWN = {"split", "cluster", "name", "probability", "second", "second_probability", "typicality", "label", "error"}
+OWN = {"split", "cluster", "name", "probability", "second", "second_probability", "typicality", "label", "error", "bound", "bound_se"}
+OWN_WIDE = re.compile(r"[qz](_\d+)?")  # of predict's --probabilities and --embedding
 
 
 class Table(NamedTuple):
@@ -68,7 +70,7 @@ def table_of(
 
 def _title(id_name: str) -> str:
     """The heading of the first column; one that is also ours would be told apart by nobody."""
-    return f"id_{id_name}" if id_name in OWN else id_name
+    return f"id_{id_name}" if id_name in OWN or OWN_WIDE.fullmatch(id_name) else id_name
 
 
 def _with_left_out(columns: Mapping[str, np.ndarray], origin: Origin, places: np.ndarray) -> Table:

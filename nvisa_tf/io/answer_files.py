@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.io.files import replacing
+from nvisa_tf.io.files import csv_writer, replacing
 
 Columns = Mapping[str, np.ndarray]
 
@@ -46,7 +46,7 @@ def _csv(path: Path, columns: Columns, blank: np.ndarray | None) -> None:
                 written = ["" if empty else text for text, empty in zip(written, blank, strict=True)]
             texts.append(written)
     with open(path, "w", **ENCODING) as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = csv_writer(file)
         table.writerow(header)
         table.writerows(zip(*texts, strict=True))
 
@@ -93,5 +93,5 @@ def with_cluster_names(path: str | os.PathLike[str], names: Sequence[str] | None
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise ValueError(f"{path} is no table of the run's clusters any more; remove it, and nvisa-tf predict writes one anew.") from error
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(changed)
+    csv_writer(text).writerows(changed)
     return text.getvalue()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
@@ -42,6 +44,24 @@ def replacing_folder(target: Path) -> Iterator[Path]:
             os.replace(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+class _Lines:
+    """Takes the rows of a `csv.writer` of the default dialect, and ends them by a line feed alone."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
+
+
+def csv_writer(file: TextIO) -> Any:
+    """A `csv.writer` with Unix line ends, that reads back as it was whatever is in a field.
+
+    With a line feed as its terminator Python 3.11 leaves a field with a carriage return unquoted, which readers take for two rows.
+    """
+    return csv.writer(_Lines(file))
 
 
 def write_text(path: Path, text: str) -> None:

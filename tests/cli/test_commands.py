@@ -150,6 +150,17 @@ def test_evaluate(finished_run, cli, tmp_path):
     assert scores["held_out_iw_bound"] > report["held_out_iw_bound"] - 0.1  # more samples, a tighter bound
 
 
+def test_evaluate_scores_no_other_data_as_held_out(bars_run, cli, tmp_path):
+    shutil.copytree(bars_run, tmp_path / "run")
+    with np.load(bars_run.parent / "bars.npz") as data:
+        np.savez(tmp_path / "bars.npz", x=data["x"][::-1], y=data["y"][::-1])
+    config = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(config.replace(str(bars_run.parent / "bars.npz"), str(tmp_path / "bars.npz")))
+    code, out, err = cli("evaluate", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert "The training data of" in err
+
+
 def test_sample(finished_run, cli, tmp_path):
     code, _, _ = cli("sample", finished_run / "run", "--output", tmp_path / "s.png", "--columns", 4, "--clusters", "2,0")
     assert code == 0

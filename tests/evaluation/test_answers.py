@@ -1,6 +1,7 @@
 """The table of answers: its columns, and rows for what could not be read."""
 
 import numpy as np
+import pytest
 
 from nvisa_tf import Dataset
 from nvisa_tf.data import Origin
@@ -72,6 +73,7 @@ def test_what_has_no_place_stands_at_the_end():
     assert table(rows, id_name="row").columns["row"].tolist() == ["0", "1", "2"]
 
 
-def test_a_column_of_the_data_that_is_called_like_one_of_ours():
-    found = table(Dataset("x", np.zeros((2, 2)), ids=np.array(["a", "b"])), id_name="cluster")
-    assert list(found.columns)[:2] == ["id_cluster", "cluster"]
+@pytest.mark.parametrize("name", ["cluster", "bound", "q", "z_0"])
+def test_a_column_of_the_data_that_is_called_like_one_of_ours(name):
+    found = table(Dataset("x", np.zeros((2, 2)), ids=np.array(["a", "b"])), id_name=name)
+    assert list(found.columns)[:2] == [f"id_{name}", "cluster"]

@@ -8,7 +8,7 @@ import pytest
 
 from nvisa_tf.io.answer_files import with_cluster_names, write_columns
 
-NAMES = ['a "b", c.png', "new\nline.png", "ü; é\t.png", "not text \udce9.png", "=1+1"]
+NAMES = ['a "b", c.png', "new\nline\rs.png", "ü; é\t.png", "not text \udce9.png", "=1+1"]
 COLUMNS = {
     "file": np.array(NAMES),
     "cluster": np.array([0, 2, -1, 1, 0]),
