@@ -1,10 +1,27 @@
-"""What is wrong with data of which scikit-learn can make no array of numbers, by row and column."""
+"""Data as scikit-learn takes them, and what is wrong where it can make no array of numbers of them, by row and column."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from nvisa_tf.data.frames import NEEDS_PYARROW
+
+
+def with_known_names(data: Any, name: str = "X") -> Any:
+    """A frame of polars 2, whose columns' names scikit-learn sees from 1.9 on alone, as an Arrow table; other data as they are.
+
+    Raises:
+      ValueError: pyarrow is not installed.
+    """
+    if hasattr(data, "iloc") or hasattr(data, "__dataframe__") or not (hasattr(data, "columns") and hasattr(data, "__arrow_c_stream__")):
+        return data
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ValueError(f"Taking {name} as a frame {NEEDS_PYARROW}.") from error
+    return pyarrow.table(data)
 
 
 def why_no_numbers(data: Any, name: str = "X") -> Exception | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.columns import GROUPED, Column, Table, is_number, none_in, quoted, shortened
+from nvisa_tf.data.columns import GROUPED, TRUTH, Column, Table, as_objects, is_number, none_in, plain_number, quoted, shortened
 from nvisa_tf.data.roles import Roles
 
 
@@ -111,10 +111,10 @@ def encoded(table: Table, column: Column, feature: Mapping[str, Any]) -> tuple[n
     if "categories" not in feature:
         values = column.values
         return np.where(np.isnan(values), feature["fill"], values)[:, None] if "fill" in feature else values[:, None], []
-    texts = column.text()
+    categories = feature["categories"]
+    texts = texts_as_known(column, categories)
     if "fill" in feature:
         texts = np.where(none_in(texts), feature["fill"], texts)
-    categories = feature["categories"]
     index = {category: i for i, category in enumerate(categories)}
     codes = np.array([index.get(text, -1) for text in texts])
     values = np.zeros((len(texts), len(categories)))
@@ -128,6 +128,24 @@ def encoded(table: Table, column: Column, feature: Mapping[str, Any]) -> tuple[n
         f"Column {feature['name']} has values that training had not: {shown}, first in {table.where(first)}; "
         f"those {int((codes < 0).sum()):,} rows are in none of its categories."
     ]
+
+
+def texts_as_known(column: Column, known: Sequence[str]) -> np.ndarray:
+    """A column's texts, str [n] as objects, None where missing, written as the `known` ones where just one of these says the same.
+
+    True, TRUE and true say the same. So do 7 and 007 where 7 is a number of a frame; in a file they are different texts.
+    """
+    texts = column.text()
+    typed = column.kind == "number" and column.raw is None
+    written = {}
+    for text in {text for text in texts if text is not None} - set(known):
+        if text.casefold() in TRUTH:
+            alike = [other for other in known if other.casefold() == text.casefold()]
+        else:
+            alike = [other for other in known if plain_number(other) == float(text)] if typed else []
+        if len(alike) == 1:
+            written[text] = alike[0]
+    return as_objects(None if text is None else written.get(text, text) for text in texts)
 
 
 def remarks_on_values(x: np.ndarray, names: Sequence[str], features: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -76,7 +76,7 @@ def read_examples(path: str, config: DataConfig, table: Mapping[str, Any] | None
         return check(read_h5ad(path, config, table), constant)
 
     def keep_raw(name: str) -> bool:
-        return may_be_text(name, config) or bool(table and name in (table["label"], table["id"]))
+        return may_be_text(name, config, table)
 
     if kind == "parquet":
         from nvisa_tf.data.frames import read_parquet

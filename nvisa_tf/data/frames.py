@@ -158,10 +158,11 @@ def _column(name: str, values: Any, keep_raw: bool) -> Column:
     if types.is_boolean(kind):
         return Column(name, "bool", _floats(values.cast(pyarrow.uint8())))
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        raw = (
-            as_objects(None if v is None or v != v else str(v) for v in values.to_pylist()) if keep_raw and types.is_integer(kind) else None
-        )
-        return Column(name, "number", _floats(values), raw)
+        found = _floats(values)
+        raw = None
+        if keep_raw and types.is_integer(kind) and (np.abs(found) >= 2**53).any():  # which float64 does not tell apart
+            raw = as_objects(None if v is None else str(v) for v in values.to_pylist())
+        return Column(name, "number", found, raw)
     if types.is_null(kind):
         return Column(name, "number", np.full(len(values), np.nan))
     if types.is_string(kind) or types.is_large_string(kind) or kind == pyarrow.string_view():

@@ -44,7 +44,7 @@ def as_dataset(
     elif is_anndata(data):
         dataset = dataset_of_anndata(data, name, config, table)
     elif is_frame(data):
-        dataset = dataset_of(table_of_frame(data, name, lambda column: may_be_text(column, config)), config, table)
+        dataset = dataset_of(table_of_frame(data, name, lambda column: may_be_text(column, config, table)), config, table)
     elif _is_tf_dataset(data):
         x, labels = _elements(data, name)
         dataset = from_array(name, x, labels)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,10 +52,18 @@ class Roles:
     remarks: tuple[str, ...] = ()
 
 
-def may_be_text(name: str, config: DataConfig) -> bool:
-    """Whether a column of this name may hold identifiers or labels, which are needed as they were written."""
-    folded = name.casefold()
-    return bool(IDENTIFIER.fullmatch(name)) or folded in LABELS or folded in (config.id.casefold(), config.label.casefold())
+def may_be_text(name: str, config: DataConfig, schema: Mapping[str, Any] | None = None) -> bool:
+    """Whether a column of this name may hold identifiers, labels or an earlier table's categories, which are needed as they were written.
+
+    `schema` is that table's `Origin.table`. Without names a column may stand in another place, so any may have categories.
+    """
+    folded = name.strip().casefold()
+    if IDENTIFIER.fullmatch(name) or folded in LABELS or folded in (config.id.strip().casefold(), config.label.strip().casefold()):
+        return True
+    if schema is None:
+        return False
+    categories = [feature["name"] for feature in schema["columns"] if "categories" in feature]
+    return name in (schema["label"], schema["id"]) or (name in categories if schema["named"] else bool(categories))
 
 
 def choose_roles(table: Table, config: DataConfig) -> Roles:
@@ -230,7 +239,10 @@ def describe(table: Table, roles: Roles) -> list[str]:
     if roles.label is not None:
         found.append(f"Labels, for scoring alone: column {columns[roles.label].name}.")
     if roles.id is not None:
-        found.append(f"Examples are identified by column {columns[roles.id].name}.")
+        name = columns[roles.id].name
+        found.append(
+            f"Examples are identified by {f'column {name}' if name else f'the {_ordinal(roles.id + 1)} column, which has no name'}."
+        )
     if roles.left_out:
         reasons: dict[str, list[str]] = {}
         for i, reason in roles.left_out.items():

@@ -20,6 +20,7 @@ from nvisa_tf.data.encoding import (
     feature_of,
     remarks_on_gaps,
     remarks_on_values,
+    texts_as_known,
     value_names,
 )
 from nvisa_tf.data.roles import Roles, choose_roles, describe
@@ -76,7 +77,7 @@ def dataset_of(table: Table, config: DataConfig, schema: Mapping[str, Any] | Non
         "width": len(table.columns),
         "places": list(roles.features),
         "label": "" if roles.label is None else table.columns[roles.label].name,
-        "id": "" if roles.id is None else table.columns[roles.id].name,
+        "id": None if roles.id is None else table.columns[roles.id].name,
         "classes": list(class_names),
     }
     origin = Origin("table", id_name, names, class_names, tuple(left_out), (*table.remarks, *remarks, *remark), dict(schema))
@@ -132,7 +133,7 @@ def read_labels(table: Table, column: Column, known: list[str]) -> tuple[np.ndar
                 f"text; leave it out by --drop {name}, or cluster by it with --label none."
             )
         return column.values.astype(np.int64), (), []
-    texts = column.text()
+    texts = texts_as_known(column, known)
     new = sorted(set(texts) - set(known))
     names = [*known, *new]
     index = {text: i for i, text in enumerate(names)}
@@ -159,14 +160,14 @@ def _roles_again(table: Table, schema: Mapping[str, Any]) -> tuple[list[dict[str
             f"{source} has no line of names, and the model was trained on columns by name: "
             f"{shortened([feature['name'] for feature in features])}; add that line."
         )
-    index = {column.name: i for i, column in enumerate(columns)}
+    index = {column.name: i for i, column in reversed(list(enumerate(columns)))}  # of several without a name, the first
     wanted = [feature["name"] for feature in features]
     missing = [name for name in wanted if name not in index]
     if missing:
         several = "s" if len(missing) > 1 else ""
         hint = suggestion(missing[0], [name for name in index if name not in set(wanted)]) if len(missing) == 1 else ""
         raise ValueError(f"{source} lacks the column{several} {shortened(missing)}, which the model was trained on{hint}.")
-    label, identifier = index.get(schema["label"]) if schema["label"] else None, index.get(schema["id"]) if schema["id"] else None
+    label, identifier = index.get(schema["label"]) if schema["label"] else None, index.get(schema["id"])
     places = tuple(index[name] for name in wanted)
     used = {*places, label, identifier}
     new = [i for i in range(len(columns)) if i not in used]

@@ -177,3 +177,21 @@ def test_a_frame_has_a_row_for_each_value():
     table = table_of_frame(frame())
     assert len(table) == 30
     assert table.where(7) == "row 7"
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_values_with_types_match_categories_and_labels_of_text(tmp_path, kind):
+    flags, codes = np.array(["TRUE", "FALSE", "UNKNOWN", "UNKNOWN"]), np.array(["007", "8", "x", "y"])
+    text = pd.DataFrame({"size": np.linspace(-1, 1, 28), "flag": flags[np.arange(28) % 4], "code": codes[np.arange(28) % 4]})
+    text["label"] = flags[np.arange(28) % 2]
+    text.to_csv(tmp_path / "t.csv", index=False)
+    data = load_dataset(tmp_path / "t.csv", split="all").train
+    some = np.arange(28) % 4 < 2
+    typed = text[some].assign(flag=text.flag[some] == "TRUE", code=text.code[some].astype(int), label=text.label[some] == "TRUE")
+    got = as_dataset(KINDS[kind](typed), table=data.origin.table)
+    np.testing.assert_array_equal(got.x, data.x[some])
+    np.testing.assert_array_equal(got.y, data.y[some])
+    assert got.origin.class_names == data.origin.class_names
+    ambiguous = text.assign(flag=np.array(["TRUE", "FALSE", "UNKNOWN", "true"])[np.arange(28) % 4])  # True may be either
+    schema = as_dataset(KINDS[kind](ambiguous)).origin.table
+    assert "flag has values that training had not: 'True'" in " ".join(as_dataset(KINDS[kind](typed), table=schema).origin.remarks)

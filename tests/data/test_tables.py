@@ -366,3 +366,38 @@ def test_a_run_of_a_table_finds_its_columns_again(save, tmp_path):
     """The origin's table is plain values, whatever the columns are."""
     data = load(save(mixed_table()))
     assert json.loads(json.dumps(dataclasses.asdict(data.origin)["table"])) == data.origin.table
+
+
+@pytest.mark.parametrize(
+    ("values", "some"),
+    [
+        (["TRUE", "FALSE", "UNKNOWN"], ["TRUE", "FALSE"]),
+        (["007", "A1", "B2"], ["007"]),
+        (["1.0", "low", "high"], ["1.0"]),
+        (["2024-01-01", "never", "later"], ["2024-01-01"]),
+    ],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_categories_do_not_depend_on_the_other_rows_of_a_file(save, values, some, header):
+    frame = WINE[["ash", "hue"]].assign(what=np.array(values)[np.arange(178) % 3])
+    data = load(save(frame, header=header))
+    rows = frame.what.isin(some).to_numpy()
+    for columns in (frame.columns, frame.columns[:3]):
+        got = read_examples(save(frame.loc[rows, columns], header=header), DataConfig(), data.origin.table)
+        np.testing.assert_array_equal(got.x, data.x[rows])
+        assert "training had not" not in said(got)
+
+
+def test_identifiers_without_a_name_are_found_again(save):
+    frame = WINE.set_axis([f"wine {i}" for i in range(178)])
+    data = load(save(frame, index=True))
+    assert "Examples are identified by the 1st column, which has no name." in said(data)
+    schema = json.loads(json.dumps(data.origin.table))
+    again = read_examples(save(frame[::-1], index=True), DataConfig(), schema)
+    assert (again.origin.id_name, again.ids[:2].tolist()) == ("name", ["wine 177", "wine 176"])
+    none = load(save(WINE, index=True)).origin.table
+    assert read_examples(save(frame, index=True), DataConfig(), none).ids is None
+
+
+def test_an_option_with_spaces_keeps_what_was_written(save):
+    assert load(save(WINE.assign(Num=[f"{i:05}" for i in range(178)])), id=" num ").ids[3] == "00003"
