@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from nvisa_tf.data.columns import Column, KeepRaw, Table, column_of_text, is_missing, is_number, numbers_of, settle_commas, shortened
-from nvisa_tf.data.header import Header, find_header
+from nvisa_tf.data.header import Header, find_header, has_text_above_numbers, is_index
 from nvisa_tf.data.text_files import Record, TextLines, read_lines
 
 SAMPLE = 1000  # lines by which it is found whether the first has names
@@ -24,8 +25,8 @@ def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda n
       path: of the file.
       header: "yes" or "no", whether its first line has the columns' names; "auto": as `find_header` finds.
       keep_raw: for which columns, by name, the texts are kept beside the numbers.
-      known: names of columns that are looked for: a first line with half of them has names, and one that is in doubt has none; None: any,
-        and what is in doubt is refused.
+      known: names of columns that are looked for: a first line with half of them has names, and one that is in doubt has none; empty: the
+        columns had no names, so that a first line of numbers is an example; None: any, and what is in doubt is refused.
 
     Raises:
       ValueError: no text, no examples, lines of different lengths, names that are not unique, or a first line of which it cannot be told
@@ -36,10 +37,10 @@ def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda n
     names, skipped, remarks = _names(lines, sample, header, known)
     widths = {len(fields) for _, fields in sample[skipped:]}
     if names is not None and widths == {len(names) + 1}:
-        last = all(is_missing(fields[-1]) for _, fields in sample[skipped:])  # a delimiter after each line's last value
-        unique = len({fields[0] for _, fields in sample[skipped:]}) == len(sample) - skipped
-        if last or unique:  # R leaves out the name of its rows' names
-            names = [*names, ""] if last else ["", *names]
+        if all(is_missing(fields[-1]) for _, fields in sample[skipped:]):  # a delimiter after each line's last value
+            names = [*names, ""]
+        elif _has_row_names(lines, sample):
+            names = ["", *names]
     named = names is not None
     if names is None:
         names = [str(i + 1) for i in range(len(sample[0][1]))]
@@ -66,6 +67,9 @@ def _names(lines: TextLines, sample: list[Record], header: str, known: Collectio
     if not matching and body and all(len(fields) == len(first) + 1 for fields in body):
         matching = [fields[1:] for fields in body]
     answer = find_header(first, matching)
+    above_numbers = has_text_above_numbers(first, matching)
+    if known is not None and not known and not above_numbers:
+        return None, 0, []
     if answer is Header.UNSURE and known is None:
         shown = shortened(first, 5)
         raise ValueError(
@@ -74,9 +78,21 @@ def _names(lines: TextLines, sample: list[Record], header: str, known: Collectio
     if answer is not Header.NAMES:
         return None, 0, []
     remarks = []
-    if any(is_number(cell) for cell in first if cell):
+    if any(is_number(cell) for cell in first if cell) or (known is None and not above_numbers):
         remarks.append(f"The first line ({shortened(first, 5)}) was taken for the columns' names; if it is an example, say --header no.")
     return first, 1, remarks
+
+
+def _has_row_names(lines: TextLines, sample: Sequence[Record]) -> bool:
+    """Whether a first line is shorter by one as R leaves out the name of its rows' names, which differ and stand in quotation marks.
+
+    Without these marks it may as well be that every line has a decimal comma between commas, or a value too many.
+    """
+    first = [fields[0].strip() for _, fields in sample[1:]]
+    text = list(itertools.islice(io.StringIO(lines.text, newline=""), sample[-1][0] - lines.first_line + 1))
+    if not all(text[line - lines.first_line].lstrip().startswith('"') for line, _ in sample):
+        return False
+    return len(set(first)) == len(first) and (is_index(first) or not any(map(is_number, first)))
 
 
 def _check_names(path: str, names: Sequence[str]) -> None:
@@ -141,5 +157,6 @@ def _check_widths(lines: TextLines, block: list[Record], names: Sequence[str], s
             before = "the line of names" if skipped else f"line {lines.first_line}"
             raise ValueError(
                 f"{lines.path}: line {line} has {len(fields)} value{'s' if len(fields) > 1 else ''} where {before} has {len(names)}; "
-                "complete it, or put values that contain the delimiter in quotation marks."
+                f"{'complete it' if len(fields) < len(names) else 'name every column'}, or put values that contain the delimiter in "
+                "quotation marks."
             )

@@ -48,10 +48,18 @@ def find_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> Header:
         return Header.UNSURE if counting and len(numbers) >= 3 else Header.EXAMPLE
     if not above_numbers:
         return Header.NAMES if counting else Header.UNSURE
-    if is_missing(first[0]) and _is_index(columns[0]):  # as pandas writes a frame with its index
+    if is_missing(first[0]) and is_index(columns[0]):  # as pandas writes a frame with its index
         return Header.NAMES
     cells = [first[i] for i in above_numbers]
     return _of_numbers(cells, [columns[i] for i in above_numbers], counting)
+
+
+def has_text_above_numbers(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether a field of the first line is text and those below it are mostly numbers; arguments as of `find_header`."""
+    columns = zip(*body, strict=True)
+    return any(
+        not is_missing(cell) and not is_number(cell) and _mostly_numbers(column) for cell, column in zip(first, columns, strict=False)
+    )
 
 
 def _of_text(first: Sequence[str], columns: list[tuple[str, ...]], text: list[int], numeric: set[int], filled: set[int]) -> Header:
@@ -99,7 +107,8 @@ def _counts_evenly(cells: Sequence[str], alone: bool = False) -> bool:
     return bool(steps[0] and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
-def _is_index(column: Sequence[str]) -> bool:
+def is_index(column: Sequence[str]) -> bool:
+    """Whether the cells are 0, 1, 2, ... or 1, 2, 3, ...."""
     return all(cell.strip().isdigit() for cell in column) and [int(cell) for cell in column] in (
         list(range(len(column))),
         list(range(1, len(column) + 1)),

@@ -183,11 +183,14 @@ def _roles_again(table: Table, schema: Mapping[str, Any]) -> tuple[list[dict[str
 def _by_place(table: Table, schema: Mapping[str, Any]) -> tuple[Roles, list[str]]:
     width, places = schema["width"], tuple(schema["places"])
     given = len(table.columns)
+    remarks = []
+    if table.named:
+        remarks = ["The model was trained on columns without names, so these are taken by their place, whatever their names."]
     if given == width:
         label, identifier = (int(schema[role]) - 1 if schema[role] else None for role in ("label", "id"))  # their names are numbers
-        return Roles(places, label, identifier, {}), []
+        return Roles(places, label, identifier, {}), remarks
     if given == len(places):  # the same without labels and what else was left out
-        return Roles(tuple(range(given)), None, None, {}), []
+        return Roles(tuple(range(given)), None, None, {}), remarks
     raise ValueError(
         f"{table.source} has {given} columns, and the model was trained on {width} without names; give as many, in that order."
     )

@@ -163,3 +163,42 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, content, words):
 def test_a_damaged_gzip_file(tmp_path, content):
     with pytest.raises(ValueError, match=r"is cut off, damaged or not compressed by gzip; copy it again\.$"):
         read(tmp_path, content, "t.csv.gz")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x\n1,5\n2,5\n3,7\n",  # decimal commas between commas
+        "item,price\ni0,0,5\ni1,2,5\n",
+        "a,b\n0.5,7,0\n1.5,8,0\n",
+        '"a","b"\n"0.5",7,0\n"1.5",8,0\n',
+        '"a","b"\n"i",7,0\n"i",8,0\n',
+    ],
+)
+@pytest.mark.parametrize("known", [None, ["x"], ["item", "price"], ["a", "b"]])
+def test_lines_of_a_value_too_many_do_not_shift_the_names(tmp_path, content, known):
+    with pytest.raises(ValueError, match=r"line 2 has \d values where the line of names has \d; name every column, or put values"):
+        read(tmp_path, content, known=known)
+
+
+def test_row_names_that_r_counts(tmp_path):
+    table = read(tmp_path, '"a" "b"\n"1" 0.5 7\n"2" 1.5 8\n"3" 2.5 9\n', "t.txt")
+    assert [(column.name, column.values.tolist()) for column in table.columns] == [
+        ("", [1, 2, 3]),
+        ("a", [0.5, 1.5, 2.5]),
+        ("b", [7, 8, 9]),
+    ]
+
+
+@pytest.mark.parametrize("first", ["1,2,3", "0,1,2", "2000,2001,2002"])
+def test_without_names_a_first_line_that_counts_is_an_example(tmp_path, first):
+    body = "\n1.5,2.5,3.6\n9.1,2.2,3.3\n"
+    assert read(tmp_path, first + body).named
+    assert len(read(tmp_path, first + body, known=[])) == 3
+    assert len(read(tmp_path, "red,low\nblue,high\n", known=[])) == 2
+    assert read(tmp_path, "a,b,c" + body, known=[]).named
+
+
+def test_a_first_line_of_text_above_text_is_said(tmp_path):
+    table = read(tmp_path, "alice,red\nbob,blue\ncarol,green\n")
+    assert table.remarks == ("The first line (alice, red) was taken for the columns' names; if it is an example, say --header no.",)

@@ -401,3 +401,9 @@ def test_identifiers_without_a_name_are_found_again(save):
 
 def test_an_option_with_spaces_keeps_what_was_written(save):
     assert load(save(WINE.assign(Num=[f"{i:05}" for i in range(178)])), id=" num ").ids[3] == "00003"
+
+
+def test_names_that_training_had_not_are_said(save):
+    schema = load(save(WINE.iloc[:, :13], header=False)).origin.table
+    got = read_examples(save(WINE.iloc[:, :13]), DataConfig(), schema)
+    assert "The model was trained on columns without names, so these are taken by their place" in said(got)
