@@ -14,6 +14,8 @@ from nvisa_tf.data.h5ad import dataset_of_anndata, is_anndata
 from nvisa_tf.data.roles import may_be_text
 from nvisa_tf.data.tables import check_width, dataset_of
 
+CHANNELS = (1, 3, 4)  # of an image
+
 
 def as_dataset(
     data: Any,
@@ -84,10 +86,14 @@ def _elements(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     spec = data.element_spec
     labelled = isinstance(spec, tuple) and len(spec) == 2
     first = spec[0] if labelled else spec
-    if not hasattr(first, "shape") or first.shape.rank is None:
+    if any(not hasattr(part, "shape") or part.shape.rank is None for part in (first, spec[1] if labelled else first)):
         raise ValueError(f"{name} has elements other than x or (x, y) of known rank; map() them to such.")
-    rank = spec[1].shape.rank if labelled else None
-    batched = rank == 1 or (rank is None and first.shape.rank > 0 and first.shape[0] is None)
+    batched = _are_batches(tuple(first.shape), tuple(spec[1].shape) if labelled else None)
+    if batched is None:
+        raise ValueError(
+            f"{name} has elements that may be examples or batches; give single examples of known shape, images as [h, w, c], with scalar "
+            "labels, or batches whose first axis alone is unknown."
+        )
     parts: list[Any] = [part if labelled else (part, None) for part in data.as_numpy_iterator()]
     if not parts:
         raise ValueError(f"{name} has no elements; a data set needs at least one example.")
@@ -97,3 +103,15 @@ def _elements(data: Any, name: str) -> tuple[np.ndarray, np.ndarray | None]:
         return x, join([part[1] for part in parts]) if labelled else None
     except ValueError as error:
         raise ValueError(f"{name} has elements of different shapes; bring them to one by map().") from error
+
+
+def _are_batches(x: tuple[int | None, ...], y: tuple[int | None, ...] | None) -> bool | None:
+    """Whether elements of x, or of x and labels y, of these shapes are batches; None: they may be examples as well."""
+    if y == ():
+        return False
+    if y is not None:
+        return True if x and x[0] is None and y[0] is None else None  # labels of a known length may be one-hot ones
+    if x and x[0] is None and (len(x) == 4 or (len(x) > 1 and None not in x[1:])):
+        return True
+    vector_or_image = len(x) == 1 or (len(x) == 3 and x[2] in CHANNELS)
+    return False if vector_or_image and None not in x else None

@@ -127,28 +127,47 @@ def test_training_gets_batches_of_a_sparse_matrix(rng, pipeline):
 
 
 class TestTensorFlow:
-    @pytest.mark.parametrize("batch", [None, 7, "remainder"])
+    @pytest.mark.parametrize("batch", [None, 7])
     @pytest.mark.parametrize("labelled", [True, False])
-    def test_elements_and_batches(self, rng, batch, labelled):
+    @pytest.mark.parametrize("shape", [(5,), (6, 5, 1), (6, 5, 3)])
+    def test_elements_and_batches(self, rng, batch, labelled, shape):
         import tensorflow as tf
 
-        x, y = rng.normal(size=(28, 6, 5)).astype(np.float32), rng.integers(0, 3, 28)
+        x, y = rng.normal(size=(28, *shape)).astype(np.float32), rng.integers(0, 3, 28)
         source = tf.data.Dataset.from_tensor_slices((x, y) if labelled else x)
-        if batch:
-            if batch == "remainder" and not labelled:
-                pytest.skip("without labels a batch of a fixed size looks like an example")
-            source = source.batch(7, drop_remainder=batch == "remainder")
-        data = as_dataset(source)
+        data = as_dataset(source.batch(batch) if batch else source)
         np.testing.assert_array_equal(data.x, x)
         if labelled:
             np.testing.assert_array_equal(data.y, y)
             assert len(load_dataset(source).test) == 3
+
+    def test_what_may_be_examples_or_batches_is_refused(self, rng):
+        import tensorflow as tf
+
+        x, y = rng.normal(size=(28, 6, 5, 1)).astype(np.float32), rng.integers(0, 3, 28)
+        slices = tf.data.Dataset.from_tensor_slices
+        decoded = tf.TensorSpec([None, None, 1], tf.float32)
+        sources = [
+            tf.data.Dataset.from_generator(lambda: iter(x), output_signature=decoded),  # as decode_png gives
+            slices((x, np.eye(3)[y])),
+            slices((x, y)).batch(7, drop_remainder=True),
+            slices((x[:, :, 0, 0], y)).batch(6, drop_remainder=True),
+            *(slices(part).batch(7, drop_remainder=True) for part in (x, x[..., 0], x[:, :, 0, 0])),
+            *(tf.data.Dataset.from_tensors(part) for part in (x, x[..., 0], x[:, :, 0, 0])),
+            tf.data.Dataset.from_tensors((x, y)),
+        ]
+        for source in sources:
+            with pytest.raises(ValueError, match="X has elements that may be examples or batches; give single examples of known shape"):
+                as_dataset(source)
+        labelled = (decoded, tf.TensorSpec([], tf.int64))
+        assert len(as_dataset(tf.data.Dataset.from_generator(lambda: zip(x, y, strict=True), output_signature=labelled))) == 28
 
     def test_what_cannot_be_taken(self, rng):
         import tensorflow as tf
 
         vectors = tf.data.Dataset.from_tensor_slices(rng.normal(size=(8, 3)))
         ragged = tf.data.Dataset.from_generator(lambda: iter([np.ones(2), np.ones(3)]), output_signature=tf.TensorSpec([None], tf.float32))
+        ragged = ragged.map(lambda x: (x, 0))
         for source, words in (
             (vectors.repeat(), r"X repeats without end; take\(\) a number of its elements"),
             (vectors.take(0), "X has no elements"),
