@@ -114,7 +114,7 @@ def file_options(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return options_from_toml(Path(path).read_text())
+        return options_from_toml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     except ValueError as error:
@@ -124,7 +124,7 @@ def file_options(path: str | None) -> dict[str, Any]:
 def _is_old(path: str) -> str:
     """What to do with the config.toml of a run of format 1."""
     try:
-        RunConfig().replace(old_options_from_toml(Path(path).read_text()))
+        RunConfig().replace(old_options_from_toml(Path(path).read_text(encoding="utf-8")))
     except ValueError:
         return ""
     return " It has names from before November 2026, which only run directories still may; docs/renamed.md lists today's."

@@ -70,7 +70,7 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder) / NAME
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); it is written beside every export.") from error
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):

@@ -169,7 +169,7 @@ class RunDirectory:
     def config(self) -> RunConfig:
         """The run's resolved configuration."""
         try:
-            text = self.config_file.read_text()
+            text = self.config_file.read_text(encoding="utf-8")
             options = format1.options_from_toml(text) if self._has_old_names else options_from_toml(text)
             stretched = self._is_old and options.get("image_shape")  # a folder's images, which had to have a shape
             return RunConfig().replace({"resize": "stretch", **options} if stretched else options)
@@ -315,7 +315,7 @@ def free_name(config: RunConfig, kind: str = "") -> Path:
 def _read(file: Path, what_then: str) -> dict[str, Any]:
     """What a JSON file holds, or a ValueError that names it; {} where that is no object."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}); {what_then}.") from error
     return content if isinstance(content, dict) else {}

@@ -31,7 +31,11 @@ def assert_answers_as(model, x, expected):
     with np.load(FIXTURES / expected) as arrays:
         np.testing.assert_allclose(model.predict_proba(x), arrays["q"], atol=5e-3)
         np.testing.assert_allclose(model.embed(x), arrays["z"], atol=2e-2)
-        np.testing.assert_allclose(model.score_samples(x[:50], 20), arrays["bound"], atol=0.3)
+        # The draws were others then: each example's own since format 3, so that the means alone compare.
+        scores, errors = model.score_samples(x[:50], 20, return_std=True)
+        difference = scores - arrays["bound"]
+        assert abs(difference.mean()) < 4 * np.sqrt(2 * (errors**2).mean() / len(difference))
+        assert np.corrcoef(scores, arrays["bound"])[0, 1] > 0.95
 
 
 def test_its_model_file_answers_as_it_did(old_run, digits):
