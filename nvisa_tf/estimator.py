@@ -21,7 +21,7 @@ from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.presets import automatic, method_of, preset
 from nvisa_tf.config.run import DataConfig, RunConfig, section_of
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
-from nvisa_tf.data.array_like import why_no_numbers
+from nvisa_tf.data.array_like import why_no_numbers, with_known_names
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
@@ -168,6 +168,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             X = as_dataset(X, constant=True).x
         if isinstance(X, np.ma.MaskedArray):
             X = np.ma.filled(X.astype(float), np.nan)
+        X = with_known_names(X)
         try:
             x = self._validated(X, reset)
             x = x.astype(np.float64) if x.dtype.kind == "O" else x

@@ -15,7 +15,7 @@ def with_known_names(data: Any, name: str = "X") -> Any:
     Raises:
       ValueError: pyarrow is not installed.
     """
-    if hasattr(data, "iloc") or hasattr(data, "__dataframe__") or not (hasattr(data, "columns") and hasattr(data, "__arrow_c_stream__")):
+    if not hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__") or hasattr(data, "iloc") or not hasattr(data, "columns"):
         return data
     try:
         import pyarrow
