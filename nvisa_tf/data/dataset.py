@@ -16,6 +16,7 @@ from nvisa_tf.data.rows import Array, RowView
 CHUNK = 10_000  # examples read at a time, so that a memory map is never loaded whole
 FINGERPRINT_EXAMPLES = 1000  # evenly spread
 DARK = 64  # bytes of 255; a set of images has a brighter value somewhere
+FLOAT32_MAX = float(np.finfo(np.float32).max)  # models compute in 32 bits
 FLOAT32_SPAN = 1e6  # of a value's size over its spread, beyond which float32 loses more than a few percent of the spread
 
 
@@ -227,6 +228,8 @@ def check(dataset: Dataset, constant: bool = False) -> Dataset:
             low, high = min(low, float(part.min())), max(high, float(part.max()))
     if bad:
         raise ValueError(f"{name}: x has {bad} values that are NaN or Inf, the first in example {first}{place}; remove or fill them.")
+    if max(-low, high) > FLOAT32_MAX:
+        raise ValueError(f"{name}: x has values as large as {max(-low, high):.3g}, too large for 32-bit numbers; divide them first.")
     if low == high and not constant:
         raise ValueError(f"{name}: every value of x is {low:g}; constant data has no clusters.")
     return dataset

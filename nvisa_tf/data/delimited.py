@@ -42,6 +42,9 @@ def read_delimited(path: str, header: str = "auto", keep_raw: KeepRaw = lambda n
         elif _has_row_names(lines, sample):
             names = ["", *names]
     named = names is not None
+    passed_over = lines.comments - (named and not skipped)  # the last of them had the names
+    if passed_over:
+        remarks.append(f"Lines that begin with # and were passed over as comments: {passed_over:,}.")
     if names is None:
         names = [str(i + 1) for i in range(len(sample[0][1]))]
     _check_names(path, names)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.columns import GROUPED, TRUTH, Column, Table, as_objects, is_number, none_in, plain_number, quoted, shortened
+from nvisa_tf.data.dataset import FLOAT32_MAX
 from nvisa_tf.data.roles import Roles
 
 
@@ -61,11 +62,12 @@ def check_usable(table: Table, column: Column, feature: Mapping[str, Any]) -> No
             f"{source}: column {name} has {quoted(column.values[row])} in {table.where(row)}, where a number should be; correct "
             "it, leave it empty if it is missing, or leave the column out by --drop."
         )
-    infinite = np.isinf(column.values)
+    infinite = np.abs(column.values) > FLOAT32_MAX
     if infinite.any():
         row = int(np.argmax(infinite))
         raise ValueError(
-            f"{source}: column {name} has a number in {table.where(row)} that is infinite or too large; correct it or leave the row out."
+            f"{source}: column {name} has a number in {table.where(row)} that is infinite or too large for 32-bit numbers; correct it or "
+            "leave the row out."
         )
 
 

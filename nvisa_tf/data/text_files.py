@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ class TextLines(NamedTuple):
       first_line: the number of that line in the file.
       delimiter: between fields.
       comment: the last line of the comments before it, without its #; None: none.
+      comments: how many lines of comments there are.
     """
 
     path: str
@@ -35,6 +37,7 @@ class TextLines(NamedTuple):
     first_line: int
     delimiter: str
     comment: str | None
+    comments: int
 
     def records(self) -> Iterator[Record]:
         """The lines that are not blank, cut at the delimiter; raises ValueError for quotation marks that do not match."""
@@ -48,13 +51,14 @@ class TextLines(NamedTuple):
 def read_lines(path: str) -> TextLines:
     """A text file, compressed by gzip where its name ends in .gz, in UTF-8 or, if it says so, UTF-16.
 
-    Lines that begin with # before all others are comments; `sep=;`, as spreadsheets write it, names the delimiter.
+    Lines that begin with # before all others are comments, but for rows of the table (`_rows_in_comments`); `sep=;`, as spreadsheets
+    write it, names the delimiter.
 
     Raises:
       ValueError: no text in these encodings, a damaged file, or nothing in it; one sentence says where.
     """
     lines = _decoded(path).splitlines(keepends=True)
-    delimiter, comment, skipped = "", None, 0
+    delimiter, comments, skipped = "", list[int](), 0
     for line in lines:
         content = line.strip()
         if skipped == 0 and content.lower().startswith("sep=") and len(content) == 5:
@@ -62,24 +66,59 @@ def read_lines(path: str) -> TextLines:
         elif skipped == 0 and line.rstrip("\r\n") == "sep=\t":
             delimiter = "\t"
         elif content.startswith("#"):
-            comment = content.lstrip("#").strip(" ") + "\n"
+            comments.append(skipped)
         elif content:
             break
         skipped += 1
     text = "".join(lines[skipped:])
+    if rows := _rows_in_comments(path, [lines[i] for i in comments], text, delimiter):
+        comments, skipped = comments[:-rows], comments[-rows]
+        text = "".join(lines[skipped:])
     if not text.strip():
         raise ValueError(f"{path} is empty; a table has a line for each example.")
-    if text.lstrip()[0] in "<{":
-        raise ValueError(f"{path} is {'a web page' if text.lstrip()[0] == '<' else 'JSON'}, and no table; save the table as CSV.")
+    if other := _other_format(text.lstrip()):
+        raise ValueError(f"{path} is {other}, and no table; save the table as CSV.")
     delimiter = delimiter or _delimiter(path, text)
     end = len(text.rstrip(f"{delimiter} \t\r\n"))  # spreadsheets leave lines of nothing but delimiters at the end
     line_end = text.find("\n", end)
-    return TextLines(path, text if line_end < 0 else text[: line_end + 1], skipped + 1, delimiter, comment)
+    comment = lines[comments[-1]].strip().lstrip("#").strip(" ") + "\n" if comments else None
+    return TextLines(path, text if line_end < 0 else text[: line_end + 1], skipped + 1, delimiter, comment, len(comments))
+
+
+def _rows_in_comments(path: str, comments: list[str], rest: str, delimiter: str) -> int:
+    """How many of the last lines that begin with # are rows, such as #ff0000,1,2: as many fields as the lines below, numbers among them."""
+    if not comments:
+        return 0
+    below = rest if rest.strip() else comments[-1]
+    delimiter = delimiter or _delimiter(path, below)
+    width = len(next(_records(path, below, delimiter, 1, strict=False))[1])
+    count = 0
+    for line in reversed(comments):
+        fields = next(_records(path, line.lstrip(), delimiter, 1, strict=False))[1]
+        if line.strip()[1:2] in ("", " ", "\t", "#") or len(fields) != width or not any(map(is_number, fields[1:])):
+            break
+        count += 1
+    return count
+
+
+def _other_format(text: str) -> str:
+    """What else than a table the text is, "" if nothing is known."""
+    if text[:9].casefold().startswith(("<!doctype", "<html")):
+        return "a web page"
+    if text[0] not in "{[":
+        return ""
+    for part in (text.partition("\n")[0], text):  # an object in each line, or one in all
+        try:
+            json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+        return "JSON"
+    return ""
 
 
 def _decoded(path: str) -> str:
     try:
-        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
+        with gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb") as file:
             content = file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is cut off, damaged or not compressed by gzip; copy it again.") from error

@@ -202,3 +202,32 @@ def test_without_names_a_first_line_that_counts_is_an_example(tmp_path, first):
 def test_a_first_line_of_text_above_text_is_said(tmp_path):
     table = read(tmp_path, "alice,red\nbob,blue\ncarol,green\n")
     assert table.remarks == ("The first line (alice, red) was taken for the columns' names; if it is an example, say --header no.",)
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "rows", "remarks"),
+    [
+        ("#ff0000,1,2.5\n#00ff00,3,4.5\nred,5,6.5\n", ["1", "2", "3"], 3, ()),
+        ("#ff0000,1,2.5\n#00ff00,3,4.5\n", ["1", "2", "3"], 2, ()),
+        ("#1,2.5\n", ["1", "2"], 1, ()),
+        ("# of 2024\n#ff0000,1\n#00ff00,3.5\n", ["1", "2"], 2, ("Lines that begin with # and were passed over as comments: 1.",)),
+        ("# one, 2\n# two\na,b\n1,2.5\n", ["a", "b"], 1, ("Lines that begin with # and were passed over as comments: 2.",)),
+        ("# made by x\n#a,b\n1,2.5\n", ["a", "b"], 1, ("Lines that begin with # and were passed over as comments: 1.",)),
+    ],
+)
+def test_rows_that_begin_as_comments_do(tmp_path, content, names, rows, remarks):
+    table = read(tmp_path, content)
+    assert ([column.name for column in table.columns], len(table), table.remarks) == (names, rows, remarks)
+    assert table.places[-1] == content.count("\n")
+
+
+def test_what_only_begins_as_another_format(tmp_path):
+    assert [column.name for column in read(tmp_path, "<lod,b\n1,2\n3,4\n").columns] == ["<lod", "b"]
+    assert [column.name for column in read(tmp_path, "{a},b\n1,2\n3,4\n").columns] == ["{a}", "b"]
+    for content, what in (("<!DOCTYPE html>\n<p>", "a web page"), ('{"a": 1}\n{"a": 2}\n', "JSON"), ('[{"a":\n1}]', "JSON")):
+        with pytest.raises(ValueError, match=f"is {what}, and no table"):
+            read(tmp_path, content)
+
+
+def test_an_ending_in_capitals(tmp_path):
+    assert same(read(tmp_path, gzip.compress(FRAME.to_csv(index=False).encode()), "T.CSV.GZ"))

@@ -185,6 +185,7 @@ class TestTensorFlow:
         (np.array([[1, "a"], [2, 3]], object), None, r"X: x\[0, 1\] is str, not a number"),
         (np.array([["1", "2"]]), None, "x has the type <U1"),
         (np.ones(3), None, "x has 1 axes"),
+        (np.array([[1, -1e39], [2, 3]]), None, r"x has values as large as 1e\+39, too large for 32-bit numbers; divide them first"),
         ({"a": [1, 2]}, None, "X is a dict, of which no array can be made; give an array, a frame or a tf.data.Dataset"),
         (np.ma.masked_equal(np.eye(3), 0), None, "x has 6 masked values, the mask of which would be lost; fill them first"),
         (sparse.csr_matrix((0, 3)), None, "x is empty"),

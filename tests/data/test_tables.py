@@ -340,6 +340,7 @@ class TestAnotherTable:
     [
         ("a,b\n1,3\n2,x\n3,4\n5,6\n", "column b has 'x' in line 3, where a number should be; correct it"),
         ("a,b\n1,3\n2,1e400\n3,4\n", "column b has a number in line 3 that is infinite or too large"),
+        ("a,b\n1,3\n2,1e39\n3,4\n", "column b has a number in line 3 that is infinite or too large for 32-bit numbers"),
         ("a,b\n1,3\n2,-inf\n3,4\n", "column b has a number in line 3 that is infinite or too large"),
         ("a,b\n1,2\n1,nan\n", "column b has no value in line 3; say --missing drop, mean or median"),
         ("a,y\n1,0.5\n2,1\n", "column y has 0.5 in line 2, and labels must be whole numbers or text"),
