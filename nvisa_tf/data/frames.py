@@ -105,10 +105,30 @@ def _arrow_columns(frame: Any, source: str) -> list[tuple[str, Any]]:
     if isinstance(frame, pyarrow.RecordBatch):
         frame = pyarrow.Table.from_batches([frame])
     if not isinstance(frame, pyarrow.Table):
-        from pyarrow import interchange
-
-        frame = pyarrow.table(frame) if hasattr(frame, "__arrow_c_stream__") else interchange.from_dataframe(frame)
+        try:
+            frame = _arrow_table(pyarrow, frame)
+        except (pyarrow.ArrowException, NotImplementedError) as error:
+            odd = next((name for name in frame.columns if not _is_known(pyarrow, frame, name)), None) if hasattr(frame, "select") else None
+            what = "a column" if odd is None else f"column {odd}"
+            raise ValueError(
+                f"{source}: {what} has a type that Arrow does not know; convert it, such as to float64, or drop it."
+            ) from error
     return [(name, frame.column(i)) for i, name in enumerate(frame.column_names)]
+
+
+def _arrow_table(pyarrow: Any, frame: Any) -> Any:
+    from pyarrow import interchange
+
+    return pyarrow.table(frame) if hasattr(frame, "__arrow_c_stream__") else interchange.from_dataframe(frame)
+
+
+def _is_known(pyarrow: Any, frame: Any, name: str) -> bool:
+    """Whether Arrow has a type for a column of a frame of polars."""
+    try:
+        _arrow_table(pyarrow, frame.select([name]))
+    except (pyarrow.ArrowException, NotImplementedError):
+        return False
+    return True
 
 
 def _pyarrow(source: str) -> Any:

@@ -93,6 +93,11 @@ def dataset_of_anndata(data: Any, source: str, config: DataConfig, schema: Mappi
 def _wanted(names: list[str], source: str, config: DataConfig, schema: Mapping[str, Any] | None) -> tuple[list[str], list[str]]:
     """The variables to cluster by, in order, and what to say of them."""
     if schema:
+        if text := [feature["name"] for feature in schema["columns"] if "categories" in feature]:
+            raise ValueError(
+                f"{source} has numbers alone, and the model was trained on a table with text in {shortened(text)}; give a table with the "
+                f"columns {shortened([feature['name'] for feature in schema['columns']])}."
+            )
         wanted = [feature["name"] for feature in schema["columns"]]
         known = set(names)
         missing = [name for name in wanted if name not in known]

@@ -89,8 +89,8 @@ def check_width(dataset: Dataset, schema: Mapping[str, Any]) -> None:
     names = feature_names(schema)
     if dataset.shape != (len(names),):
         raise ValueError(
-            f"{dataset.name} has examples of shape {list(dataset.shape)}, and the model was trained on a table of {len(names)} values: "
-            f"{shortened(names)}; give these, in that order."
+            f"{dataset.name} has {' x '.join(map(str, dataset.shape))} values for each example, and the model was trained on the "
+            f"{len(names)} of a table's columns: {shortened(names)}; give these, in that order."
         )
 
 

@@ -78,7 +78,9 @@ def test_every_kind_of_frame_is_as_its_text(kind, from_text):
 
 def test_an_array_needs_as_many_values_as_the_frame_became(from_text):
     np.testing.assert_array_equal(as_dataset(from_text.x, table=from_text.origin.table).x, from_text.x)
-    with pytest.raises(ValueError, match=r"examples of shape \[5\], and the model was trained on a table of 6 values: size, count, old"):
+    with pytest.raises(
+        ValueError, match="has 5 values for each example, and the model was trained on the 6 of a table's columns: size, count, old"
+    ):
         as_dataset(from_text.x[:, :5], table=from_text.origin.table)
 
 
@@ -195,3 +197,11 @@ def test_values_with_types_match_categories_and_labels_of_text(tmp_path, kind):
     ambiguous = text.assign(flag=np.array(["TRUE", "FALSE", "UNKNOWN", "true"])[np.arange(28) % 4])  # True may be either
     schema = as_dataset(KINDS[kind](ambiguous)).origin.table
     assert "flag has values that training had not: 'True'" in " ".join(as_dataset(KINDS[kind](typed), table=schema).origin.remarks)
+
+
+def test_a_type_that_arrow_does_not_know_is_named():
+    wide = pl.DataFrame({"a": [1.0, 2.0], "big": pl.Series([1, 2], dtype=pl.Int128)})
+    with pytest.raises(
+        ValueError, match=r"^X: column big has a type that Arrow does not know; convert it, such as to float64, or drop it\.$"
+    ):
+        as_dataset(wide)

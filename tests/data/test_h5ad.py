@@ -99,3 +99,11 @@ def test_a_damaged_file(rng, tmp_path, name, content):
     with pytest.raises(ValueError, match=r"is damaged, cut off or no AnnData file; write it again with AnnData\.write_h5ad\.$") as caught:
         load_dataset(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_a_table_with_text_is_refused_by_its_columns(rng, tmp_path):
+    data, _ = make(rng)
+    (tmp_path / "t.csv").write_text("gene0,gene1\n1,a\n2.5,b\n3,a\n")
+    schema = load_dataset(tmp_path / "t.csv").train.origin.table
+    with pytest.raises(ValueError, match=r"with text in gene1; give a table with the columns gene0, gene1\.$"):
+        as_dataset(data, table=schema)
