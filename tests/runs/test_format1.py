@@ -35,7 +35,7 @@ def assert_answers_as(model, x, expected):
         scores, errors = model.score_samples(x[:50], 20, return_std=True)
         difference = scores - arrays["bound"]
         assert abs(difference.mean()) < 4 * np.sqrt(2 * (errors**2).mean() / len(difference))
-        assert np.corrcoef(scores, arrays["bound"])[0, 1] > 0.95
+        assert np.corrcoef(scores, arrays["bound"])[0, 1] > 0.9
 
 
 def test_its_model_file_answers_as_it_did(old_run, digits):
