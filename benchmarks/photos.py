@@ -1,6 +1,6 @@
 """A few hundred colour photos: how the held-out bound goes, how large the clusters are, and what they have of the labels.
 
-    python benchmarks/photos.py cifar10_images500.npz --presets tsne_augmented_small,photos_small --output results/photos.csv
+    python benchmarks/photos.py cifar10_images500.npz --presets few_images,tsne_augmented_small --output results/photos.csv
 
 The file has x, uint8 [n, 32, 32, 3], and y. A fifth of the images is held out, for the bound; sizes of clusters and NMI with the labels
 are of all. k-means of the pixels stands beside. `--with` adds variants of a preset: name=preset,option=value,... At the end it prints the
