@@ -16,9 +16,12 @@ def warned():
             found.append(record.getMessage())
 
     handler = Handler()
-    tf.get_logger().addHandler(handler)
+    logger, before = tf.get_logger(), tf.get_logger().level
+    logger.setLevel(logging.WARNING)  # a command in this process may have asked for less
+    logger.addHandler(handler)
     yield found
-    tf.get_logger().removeHandler(handler)
+    logger.removeHandler(handler)
+    logger.setLevel(before)
 
 
 def function_of(number):
