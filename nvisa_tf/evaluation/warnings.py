@@ -22,8 +22,6 @@ UNCERTAIN = 0.5  # of the examples, above which assignments are mostly uncertain
 FALL = 0.05  # of the held-out bound's range, and at least `LEAST_FALL`, by which it ends below its best
 LEAST_FALL = 2.0  # nats
 AGREEMENT = 0.05  # of mean NMI, by which restarts agree less than those of k-means do
-UNLIKE = 0.05  # typicality under which an example is unlike its cluster's training examples
-MANY_UNLIKE = 0.3  # of the examples, which would be `UNLIKE` of them
 
 
 class Point(NamedTuple):
@@ -177,21 +175,6 @@ def of_number(n_train: int, n_clusters: int) -> list[str]:
     return [
         f"There are only {n_train / n_clusters:.0f} training examples for each of {n_clusters} clusters; "
         "try a smaller --n-clusters, and see with --restarts 5 whether the clusters come again."
-    ]
-
-
-def of_new_examples(typicality: np.ndarray) -> list[str]:
-    """Of inputs unlike the training data: far more of them are atypical of their clusters than training examples are.
-
-    Args:
-      typicality: of each, [n], the share of its cluster's training members that lie farther from the cluster's mean.
-    """
-    unlike = int(np.count_nonzero(np.asarray(typicality) < UNLIKE))
-    if unlike < 2 or unlike / len(typicality) < MANY_UNLIKE:
-        return []
-    return [
-        f"{unlike:,} of {len(typicality):,} examples are unlike the training data, where one in {1 / UNLIKE:.0f} would be; look whether "
-        "their units, scale and shape are the same, or train on examples like them with --dataset."
     ]
 
 

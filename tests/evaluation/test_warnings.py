@@ -4,14 +4,12 @@ import csv
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nvisa_tf.config import format1
 from nvisa_tf.evaluation.warnings import (
     of_bounds,
     of_confidence,
-    of_new_examples,
     of_number,
     of_restarts,
     of_sizes,
@@ -147,13 +145,6 @@ def test_skipped_steps_uncertain_assignments_few_examples():
     assert "73% of the examples belong to their cluster with a probability under 0.8; try" in of_confidence(0.733, 0.8)[0]
     assert of_number(150, 3) == of_number(200, 10) == []
     assert "only 19 training examples for each of 10 clusters; try a smaller --n-clusters" in of_number(190, 10)[0]
-
-
-def test_inputs_unlike_the_training_data(rng):
-    alike = rng.uniform(size=1000)
-    assert of_new_examples(alike) == []
-    assert of_new_examples(np.zeros(1)) == []  # one outlier is what a score is for
-    assert "1,000 of 2,000 examples are unlike the training data" in of_new_examples(np.concatenate([np.zeros(1000), 0.1 + 0.9 * alike]))[0]
 
 
 def test_restarts_against_kmeans():
