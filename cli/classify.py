@@ -20,7 +20,7 @@ from nvisa_tf.export import sidecar
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.io.files import csv_writer, replacing
 from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, printable, without_images
-from nvisa_tf.io.images import RESIZE, NotAnImageError, read_image
+from nvisa_tf.io.images import RESIZE, NotAnImageError, in_range, read_image
 
 ARRAYS = (".npy", ".npz")
 
@@ -189,9 +189,7 @@ def _in_range(image: np.ndarray, dtype: np.dtype, span: Any) -> np.ndarray:
     """An image's bytes in the data's own values: an encoder trained on 0 to 16 takes 16 for white."""
     if span is None and dtype != np.uint8:
         raise ValueError("This encoder takes floats, and no model.json beside it says of what range; give it as --range LOW,HIGH.")
-    low, high = span or (0, 255)
-    values = low + image / 255 * (high - low)
-    return values.round() if dtype == np.uint8 else values
+    return in_range(image, span or (0, 255), whole=dtype == np.uint8)
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:

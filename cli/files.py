@@ -72,12 +72,13 @@ def in_range_of(images: Dataset, run: RunDirectory) -> Dataset:
     """
     import numpy as np
 
+    from nvisa_tf.io.images import in_range
+
     about = run.data_info()
     if about.get("kind", "folder") == "folder" or "fingerprint" not in about:  # runs of before November 2026 do not say their kind
         return images
     if "range" not in about:
         raise ValueError(f"{run.path} does not say which of its data's values are black and white; give the images as a .npy file.")
-    low, high = about["range"]
-    values = low + np.asarray(images.x, np.float32) / 255 * (high - low)
     dtype = np.dtype(about["fingerprint"]["dtype"])
-    return dataclasses.replace(images, x=values if dtype.kind == "f" else values.round().astype(dtype))
+    values = in_range(np.asarray(images.x, np.float32), about["range"], whole=dtype.kind != "f")
+    return dataclasses.replace(images, x=values if dtype.kind == "f" else values.astype(dtype))

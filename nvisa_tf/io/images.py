@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +119,13 @@ def read_image(path: str | os.PathLike[str], shape: tuple[int, ...], *, resize: 
 def load_image(path: str | os.PathLike[str], shape: tuple[int, ...], *, resize: str | None = None) -> np.ndarray:
     """The values of `read_image` alone, uint8 of `shape`."""
     return read_image(path, shape, resize=resize).values
+
+
+def in_range(pixels: np.ndarray, span: Sequence[float], whole: bool) -> np.ndarray:
+    """Pixels, 0 to 255, in data's own values: of data from 0 to 16 white is 16. `span`: its lowest and highest; `whole`: round."""
+    low, high = span
+    values = low + pixels / 255 * (high - low)
+    return values.round() if whole else values
 
 
 def resized(image: Image.Image, height: int, width: int, how: str) -> np.ndarray:
