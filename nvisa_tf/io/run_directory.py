@@ -5,7 +5,7 @@ RUN/run.json        format, seed, versions, machine, data set: what the run was 
 RUN/metrics.csv     evaluations in the last stage of training, one in each row
 RUN/stages.csv      how the stages before it went
 RUN/report.json     the last scores
-RUN/init.json       what the stages before the last found, where there were such
+RUN/init.json       the bound before the last stage, and what the stages before it found, where there were such
 RUN/checkpoints/    for --resume; of a stage before the last in a folder of its name
 RUN/tensorboard/    event files
 RUN/plots/          pictures
