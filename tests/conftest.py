@@ -1,9 +1,69 @@
+import contextlib
+import gc
+import multiprocessing
 import os
+import signal
+import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+
+# Starts processes that have TensorFlow imported, which takes longer than most of what a test does in them, and have not begun to use it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["pytest", "nvisa_tf.models.nvisa.model", "nvisa_tf.runs.workflows", "nvisa_tf.cli.main", "nvisa_tf.cli.train"]
+)
+
+PROGRAM = """
+import os, sys
+os.dup2(os.open({output!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+os.dup2(1, 2)
+os.environ.update({environment!r})
+sys.argv = {argv!r}
+{first}
+from nvisa_tf.cli.main import main
+main()
+"""
+
+
+class Command:
+    """`nvisa-tf` in a process of its own, with what `subprocess.Popen` has of it.
+
+    Args:
+      words: of the command line, without the program.
+      output: the file that stdout and stderr are appended to.
+      environment: what is other than in the first process that was started.
+      first: a program that is run before.
+    """
+
+    def __init__(self, words, output, environment=(), first=""):
+        argv = ["nvisa-tf", *map(str, words)]
+        program = PROGRAM.format(output=str(output), environment=dict(environment), argv=argv, first=first)
+        self._process = FORKS.Process(target=exec, args=(program, {}))
+        self._process.start()
+
+    def poll(self):
+        return self._process.exitcode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        assert self.poll() is not None, "it takes too long"
+        return self.poll()
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def terminate(self):
+        self._process.terminate()
+
+
+def pytest_collection_finish():
+    """Leave all that was imported to itself: a graph has so many objects that looking for garbage among all is a tenth of tracing it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def gaussian_blobs(each, spread=4.0, noise=0.3):
@@ -38,6 +98,52 @@ def make_blobs():
     return gaussian_blobs
 
 
+@pytest.fixture(scope="session")
+def start_command():
+    """`Command`, for tests that signal it or look at what it prints; none of them outlives the tests."""
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(Command(*args, **kwargs))
+        return started[-1]
+
+    yield start
+    for command in started:
+        if command.poll() is None:
+            command.send_signal(signal.SIGKILL)
+
+
+class RunCommand(Command):
+    """As `run_all` starts it, by the words that Python is given; that they do start Python is seen where this is not in its place."""
+
+    def __init__(self, words, stdout, stderr, env):
+        assert words[1:4] == ["-P", "-m", "nvisa_tf"]
+        assert stderr is stdout
+        super().__init__(words[4:], stdout.name, env)
+
+    __class_getitem__ = classmethod(types.GenericAlias)
+
+
+@contextlib.contextmanager
+def forking_runs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nvisa_tf.runs.jobs.subprocess", types.SimpleNamespace(Popen=RunCommand))
+        yield
+
+
+@pytest.fixture(scope="session")
+def fork_runs():
+    """Within this, the processes of `run_all` are `RunCommand`s."""
+    return forking_runs
+
+
+@pytest.fixture
+def forked_runs():
+    """The processes of `run_all` are `RunCommand`s in the whole test."""
+    with forking_runs():
+        yield
+
+
 @pytest.fixture
 def blobs():
     """Three well separated clusters of float vectors, [300, 6], with labels [300]."""
@@ -64,8 +170,6 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def bars_run(tmp_path_factory):
     """A short run on three kinds of images."""
-    import contextlib
-
     from nvisa_tf.cli import train
     from nvisa_tf.cli.main import _parse
 

@@ -21,7 +21,7 @@ def test_unknown_data_sets_are_refused_before_anything_is_made(tmp_path):
     assert not (tmp_path / "t").exists()
 
 
-def test_runs_table_and_figures(tmp_path, blobs_file, monkeypatch, capsys):
+def test_runs_table_and_figures(forked_runs, tmp_path, blobs_file, monkeypatch, capsys):
     monkeypatch.setitem(TABLE1, "mnist", Row("NVISA", "Blobs", "-", {"dataset": blobs_file}))
     words = [
         "reproduce",

@@ -16,7 +16,7 @@ def job(folder, name="vimco_annealed", file="digits", **options):
     return Job(name, 0, config.replace(options), folder / "runs" / f"{name}-seed0")
 
 
-def test_runs_are_run_once_and_resumed_and_divergence_is_kept(tmp_path, blobs_file):
+def test_runs_are_run_once_and_resumed_and_divergence_is_kept(forked_runs, tmp_path, blobs_file):
     broken = str(tmp_path / "broken.npz")
     x = np.load(blobs_file)["x"]
     np.savez(broken, x=np.where(np.arange(6) == 2, 1e30, x).astype(np.float32))
