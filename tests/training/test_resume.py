@@ -1,52 +1,67 @@
 """Straight through, interrupted, or killed at any point: the same weights, bit for bit, in real processes."""
 
 import os
-import resource
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-EPOCHS = 10
+EPOCHS, EVAL_EPOCHS = 6, 3
 FLAGS = [
-    "--preset", "random_small", "--epochs", str(EPOCHS), "--eval-epochs", "5", "--eval-samples", "5", "--eval-examples", "50",
+    "--preset", "random_small", "--epochs", str(EPOCHS), "--eval-epochs", str(EVAL_EPOCHS), "--eval-samples", "5", "--eval-examples", "50",
     "--steps-per-call", "5", "--checkpoint-minutes", "0", "--encoder-units", "1000,500",
     "--posterior-units", "64", "--decoder-units", "64", "--n-samples", "3",
 ]  # fmt: skip
-MAIN = "from nvisa_tf.cli.main import main; main()"
+# What a full disk does, for one process alone: writes past 2 MB fail.
+NO_LARGE_FILES = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+"""
 
 
-def start(*words, **kwargs):
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", MAIN, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
-    )
+class Started:
+    """A command, and the file with what it says."""
+
+    def __init__(self, command, output):
+        self.command, self.output = command, output
+
+    def said(self):
+        return self.output.read_text() if self.output.exists() else ""
 
 
-def finish(process, expected=0):
-    out = process.communicate(timeout=300)[0]
-    assert process.returncode == expected, out
-    return out
+@pytest.fixture(scope="module")
+def start(start_command, tmp_path_factory):
+    def started(*words, first=""):
+        output = tmp_path_factory.mktemp("output") / "output.txt"
+        return Started(start_command(words, output, first=first), output)
+
+    return started
+
+
+def finish(started, expected=0):
+    code = started.command.wait(timeout=300)
+    assert code == expected, started.said()
+    return started.said()
 
 
 def checkpoint_names(run):
     return {path.name for path in (run / "checkpoints").glob("step-*.index")}
 
 
-def wait_for(condition, process, seconds=120, pause=0.0):
+def wait_for(condition, started, seconds=120, pause=0.0):
     """Poll as fast as it goes; a process that ends first has outrun the test."""
     limit = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert started.command.poll() is None, started.said()
         assert time.monotonic() < limit
         time.sleep(pause)
 
 
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    return process.communicate()[0]
+def kill(started):
+    started.command.send_signal(signal.SIGKILL)
+    return finish(started, expected=-signal.SIGKILL)
 
 
 def half_written(folder):
@@ -65,7 +80,7 @@ def final_state(run):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(start, tmp_path_factory):
     run = tmp_path_factory.mktemp("straight") / "run"
     finish(start("train", "--out", run, *FLAGS))
     return final_state(run)
@@ -74,12 +89,12 @@ def straight(tmp_path_factory):
 def assert_same(run, straight):
     weights, rows = final_state(run)
     assert rows == straight[1]
-    assert len(rows) == 1 + EPOCHS // 5
+    assert len(rows) == 1 + EPOCHS // EVAL_EPOCHS
     for a, b in zip(weights, straight[0], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_killed_before_the_first_checkpoint_between_two_and_during_one(tmp_path, straight):
+def test_killed_before_the_first_checkpoint_between_two_and_during_one(start, tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, *FLAGS)
     wait_for(lambda: (run / "run.json").exists(), process)
@@ -93,7 +108,7 @@ def test_killed_before_the_first_checkpoint_between_two_and_during_one(tmp_path,
     assert first
     # Killed before the first step after a resume.
     process = start("train", "--resume", run)
-    time.sleep(3)
+    time.sleep(2)
     kill(process)
     # Killed while a checkpoint is being written: seen half-written afterwards, or tried again.
     for _ in range(5):
@@ -112,15 +127,15 @@ def test_killed_before_the_first_checkpoint_between_two_and_during_one(tmp_path,
     assert_same(run, straight)
 
 
-def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(tmp_path, straight):
+def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(start, tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, *FLAGS)
     wait_for(lambda: (run / "checkpoints").is_dir() and checkpoint_names(run), process, pause=0.002)
-    process.send_signal(signal.SIGSTOP)
+    process.command.send_signal(signal.SIGSTOP)
     out = finish(start("train", "--resume", run), expected=2)
     assert out.startswith(f"nvisa-tf: Another process is training {run}; ")
-    process.send_signal(signal.SIGCONT)
-    process.send_signal(signal.SIGINT)
+    process.command.send_signal(signal.SIGCONT)
+    process.command.send_signal(signal.SIGINT)
     out = finish(process, expected=130)
     assert "Traceback" not in out
     assert "stopping; a checkpoint is being saved" in out
@@ -130,18 +145,13 @@ def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(tmp_path, st
     assert_same(run, straight)
 
 
-def test_streamed_killed_and_resumed_on_a_full_disk_it_keeps_the_last_good_checkpoint(tmp_path, straight):
+def test_streamed_killed_and_resumed_on_a_full_disk_it_keeps_the_last_good_checkpoint(start, tmp_path, straight):
     run = tmp_path / "run"
     process = start("train", "--out", run, "--pipeline", "stream", *FLAGS)
     wait_for(lambda: (run / "checkpoints").is_dir() and len(checkpoint_names(run)) >= 2, process, pause=0.002)
     kill(process)
-
-    def no_large_files():  # what a full disk does, for this process alone: writes past 2 MB fail
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
-
     before = checkpoint_names(run)
-    out = finish(start("train", "--resume", run, preexec_fn=no_large_files), expected=1)
+    out = finish(start("train", "--resume", run, first=NO_LARGE_FILES), expected=1)
     assert "cannot be written" in out
     assert "Traceback" not in out
     assert before <= checkpoint_names(run)
