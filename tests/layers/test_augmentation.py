@@ -1,9 +1,17 @@
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.ndimage import affine_transform
 
+from nvisa_tf import NVISA
 from nvisa_tf.layers.augmentation import Augmentation, augment, changed_by, draw_changes, moved
+from nvisa_tf.models.nvisa import train_step
 
 STILL = Augmentation(rotation=0.0, shift=0.0)
 
@@ -15,23 +23,80 @@ def by_scipy(image, matrix, offset):
     return np.stack([affine_transform(planes[:, :, c], matrix, offset, order=1, mode="nearest") for c in range(planes.shape[2])], -1)
 
 
-@pytest.mark.parametrize("shape", [(9, 12), (9, 12, 3)])
-@pytest.mark.parametrize("xla", [False, True])
-def test_images_are_moved_as_scipy_does(shape, xla, rng):
-    images = rng.integers(0, 256, (6, *shape), np.uint8)
-    matrix = (np.eye(2)[:, :, None] + rng.normal(0, 0.2, (2, 2, 6))).astype(np.float32)
-    up, left = (rng.normal(0, 2, 6).astype(np.float32) for _ in range(2))
-    found = tf.function(moved, jit_compile=xla)(*map(tf.constant, (images, matrix, up, left))).numpy()
-    for i in range(6):
+@tf.function
+def one_by_one(images, matrix, up, left):
+    each = (images[:, None], tf.transpose(matrix, [2, 0, 1])[..., None], up[:, None], left[:, None])
+    return tf.vectorized_map(lambda one: moved(*one), each, fallback_to_while_loop=False)[:, 0]
+
+
+PROGRAMS = {
+    "gathering": moved,
+    "by XLA": tf.function(moved, jit_compile=True),
+    "vectorized": one_by_one,
+    "by the kernel": functools.partial(moved, fused=True),
+}
+CASES = [(program, (9, 12, 3), np.uint8) for program in PROGRAMS]  # others are compiled anew for every shape
+CASES += [(program, shape, np.float32) for program in ("gathering", "by the kernel") for shape in ((9, 12), (12, 9, 3), (8, 8), (7, 1))]
+
+
+@pytest.mark.parametrize(("program", "shape", "dtype"), CASES)
+def test_images_are_moved_as_scipy_does_to_the_border_and_beyond(program, shape, dtype, rng):
+    images = rng.integers(0, 256, (20, *shape)).astype(dtype)
+    if dtype == np.float32:
+        images = images / 100 - 1  # from -1 to 1.55
+    matrix = (np.eye(2)[:, :, None] + rng.normal(0, 0.2, (2, 2, 20))).astype(np.float32)
+    up, left = (rng.normal(0, 3, 20).astype(np.float32) for _ in range(2))
+    found = PROGRAMS[program](*map(tf.constant, (images, matrix, up, left))).numpy()
+    assert found.dtype == np.float32
+    for i in range(20):
         expected = by_scipy(images[i], matrix[:, :, i], np.array([up[i], left[i]]))
-        np.testing.assert_allclose(found[i], expected.reshape(shape), atol=0.01)
+        np.testing.assert_allclose(found[i], expected.reshape(shape), atol=1e-5 * np.abs(images.astype(float)).max())
 
 
-def test_draws_become_a_rotation_then_scaling_and_shear_in_another_light(rng):
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("rows", [0, 3, -4, 50])
+def test_a_shift_by_whole_pixels_repeats_the_border_exactly(rows, fused, rng):
+    images = rng.integers(0, 256, (2, 8, 5)).astype(np.uint8)
+    still, up, left = tf.eye(2)[:, :, None] * tf.ones(2), tf.fill([2], float(rows)), tf.zeros([2])
+    found = moved(tf.constant(images), still, up, left, fused=fused).numpy()
+    np.testing.assert_array_equal(found, images[:, np.clip(np.arange(8) + rows, 0, 7)])
+
+
+def test_the_number_of_threads_changes_nothing():
+    program = """if True:
+        import hashlib, tensorflow as tf
+        from nvisa_tf.layers.augmentation import Augmentation, augment
+        images = tf.random.stateless_uniform([256, 28, 28, 3], [1, 2])
+        changed = augment(images, tf.constant([3, 4]), Augmentation(scale=0.2, shear=0.2, brightness=0.5), fused=True)
+        print("bits", hashlib.sha256(changed.numpy().tobytes()).hexdigest())
+    """
+    found = set()
+    for threads in ("1", "2"):
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
+        done = subprocess.run([sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1
+    assert "bits" in found.pop()
+
+
+@pytest.mark.parametrize(("compiled", "select", "expected"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_a_step_has_the_kernel_where_no_xla_and_no_vectorization_is(tiny_config, compiled, select, expected, monkeypatch, rng):
+    given = []
+    monkeypatch.setattr(train_step, "changed_by", lambda *a, fused: given.append(fused) or changed_by(*a, fused=fused))
+    model = NVISA(dataclasses.replace(tiny_config, input_shape=(6, 6)), seed=0)
+    model.compile(jit_compile=compiled, augment=True, n_samples=2)
+    step = model.gradient_step
+    step.apply(tf.constant(rng.uniform(size=(4, 6, 6)), tf.float32), step.noise(4, tf.constant(0), tf.constant(0)), select)
+    assert given == [expected]
+    assert float(model.trackers["consistency"].result()) > 0
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_draws_become_a_rotation_then_scaling_and_shear_in_another_light(fused, rng):
     images = tf.constant(rng.uniform(0, 9, (5, 11, 8)), tf.float32)
     how = Augmentation(rotation=30.0, shift=0.2, scale=0.5, shear=0.4, brightness=1.0)
     draws = draw_changes(5, tf.constant([0, 1]))
-    found = changed_by(images, draws, how).numpy()
+    found = changed_by(images, draws, how, fused=fused).numpy()
     for i, (angle, up, left, grow, widen, slant, light) in enumerate(draws.numpy().astype(float).T):
         turn = np.radians(30 * angle)
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

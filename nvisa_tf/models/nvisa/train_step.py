@@ -90,12 +90,16 @@ class GradientStep:
         A loss or gradient that is not finite changes no weight: the step is skipped and counted.
 
         Args:
-          select: leave a skipped step's weights by choosing old values instead of by a branch, as `nvisa_tf.training.vectorized` needs.
+          select: leave a skipped step's weights by choosing old values instead of by a branch, and change images without a kernel of
+            its own, as `nvisa_tf.training.vectorized` needs.
         """
         model, variables = self.model, self.model.trainable_variables
         model.eps_x.assign(self.annealing_x(model.step))
         model.eps_z.assign(self.annealing_z(model.step))
-        changed = None if noise.changes is None else model.preprocess(changed_by(raw, noise.changes, self.augmentation))
+        changed = None
+        if noise.changes is not None:
+            fused = not (select or model.jit_compile)
+            changed = model.preprocess(changed_by(raw, noise.changes, self.augmentation, fused=fused))
         result = self.gradient_given(model.preprocess(raw), noise, changed)
         with tf.GradientTape() as tape:
             tape.watch(_values(variables))
