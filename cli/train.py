@@ -95,7 +95,7 @@ def run(flags: argparse.Namespace) -> int:
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
-        for remark in [*splits.train.origin.remarks, *remarks(config, splits, trainer.model)]:
+        for remark in [*splits.train.origin.remarks, *remarks(trainer.config, splits, trainer.model)]:
             print(remark)
         if what_to_expect := expected(chosen_preset, config):
             print(f"To expect of the preset {chosen_preset} on {config.data.dataset}: accuracy {what_to_expect}.")
@@ -124,6 +124,8 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
     options = config.options()
     if options.get("likelihood") == "bernoulli":
         found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options['binarize'] else 'in [0, 1] as they are'}.")
+    if options.get("forward_precision") == "bfloat16":
+        found.append("The decoder's passes without gradient multiply in bfloat16; for float32 add --forward-precision float32.")
     return found
 
 

@@ -65,9 +65,10 @@ class StepOptions(AugmentationConfig):
         ("all", "resampled"),
     )
     forward_precision: str = option(
-        "float32",
-        "dense layers' products in the decoder's passes without gradient (decoder_gradient resampled); bfloat16 is faster on some machines",
-        ("float32", "bfloat16"),
+        "auto",
+        "dense layers' products in the decoder's passes without gradient (decoder_gradient resampled); auto: bfloat16 where the CPU has "
+        "AMX or AVX512-BF16, or the GPU tensor cores for it, else float32; a run keeps what it began with",
+        ("auto", "float32", "bfloat16"),
     )
     max_rows: int = option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
     consistency_weight: float = option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)

@@ -59,7 +59,7 @@ def outcome(job: Job) -> Outcome:
     report = run.report()
     if "diverged_at_epoch" in report:
         return Outcome("diverged", report["diverged_at_epoch"], minutes=report.get("minutes"))
-    if report.get("epoch", -1) < job.config.train.epochs:
+    if report.get("epoch", -1) < job.config.train.epochs and "ended_early" not in report:
         rows = run.metrics()
         return Outcome("started", float(rows[-1]["epoch"]) if rows else 0.0)
     return Outcome("done", *(report.get(name) for name in ("epoch", "accuracy", "nmi", "ari", "held_out_iw_bound", "minutes")))
@@ -77,7 +77,10 @@ def _check_same(run: RunDirectory, job: Job) -> None:
             dataclasses.replace(config.data, data_dir=""),
         )
 
-    if comparable(run.config()) != comparable(job.config):
+    made = run.config()
+    if made.method == job.config.method and job.config.options().get("forward_precision") == "auto":
+        made = made.replace({"forward_precision": "auto"})  # it was decided where the run began
+    if comparable(made) != comparable(job.config):
         raise ValueError(f"{run.path} holds a run with other options; choose another --out, or the options it was made with.")
 
 

@@ -27,6 +27,7 @@ from nvisa_tf.io.answer_files import write_columns
 from nvisa_tf.io.files import replacing
 from nvisa_tf.io.names import given_names, read_names
 from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.layers import precision
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.models.registry import create_model, import_models
 from nvisa_tf.report import write_report
@@ -66,6 +67,7 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     if train.origin.kind == "folder":  # whatever images the folder has later
         config = config.replace({"image_shape": train.shape})
     config = config.with_absolute_paths()  # so that the run can be resumed from another folder
+    config = config.replace(precision.decided(config.options(), precision.multiplies_bfloat16()))  # and on another machine
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
     origin = dataclasses.asdict(train.origin)

@@ -6,11 +6,13 @@ Shapes: B examples, M samples, K clusters, D latent dimensions, d = input_dim va
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
 from nvisa_tf.config.nvisa import StepOptions
+from nvisa_tf.layers import precision
 from nvisa_tf.layers.augmentation import Augmentation, changed_by, draw_changes
 from nvisa_tf.layers.distributions import posterior_y
 from nvisa_tf.layers.optimizer import global_norm
@@ -54,7 +56,7 @@ class GradientStep:
 
     Args:
       model: whose weights it changes; its optimizer is the one that it is compiled with.
-      options: of the step.
+      options: of the step; what is "auto" among them is decided here, by the machine.
       annealing_x, annealing_z: schedules of eps_x and eps_z.
 
     Raises:
@@ -63,6 +65,7 @@ class GradientStep:
 
     def __init__(self, model: NVISA, options: StepOptions, annealing_x: StdAnnealing, annealing_z: StdAnnealing) -> None:
         options.check_model(model.config)
+        options = dataclasses.replace(options, **precision.decided(vars(options), precision.multiplies_bfloat16()))
         self.model, self.options, self.annealing_x, self.annealing_z = model, options, annealing_x, annealing_z
         self.augmentation = Augmentation.from_config(options)
         self._estimator = estimator(options.objective)

@@ -245,7 +245,7 @@ def test_the_objective_with_state_of_its_own_resumes_exactly(tiny_config, blobs,
         ({"objective": "enum_y", "decoder_gradient": "resampled"}, "takes its gradient through every sample; use all"),
         ({"objective": "rws", "n_samples": 1}, "rws needs at least 2"),
         ({"decoder_gradient": "some"}, "must be one of all, resampled"),
-        ({"forward_precision": "half"}, "must be one of float32, bfloat16"),
+        ({"forward_precision": "half"}, "must be one of auto, float32, bfloat16"),
         ({"forward_precision": "bfloat16"}, "set decoder_gradient to resampled"),
         ({"augment": True}, r"augment is for images, and inputs have the shape \[6\]"),
         ({"consistency_weight": -1.0}, "at least 0"),
@@ -306,7 +306,8 @@ def test_bfloat16_is_for_the_products_of_the_forward_pass_alone(tiny_config, sca
         product = rows.astype(cut).astype(np.float32) @ np.asarray(layer.kernel).astype(cut).astype(np.float32)
         rows = product.astype(cut).astype(np.float32) + np.asarray(layer.bias)
         rows = rows if layer is model.decoder.loc else np.where(rows > 0, rows, 0.2 * rows)
-    np.testing.assert_allclose(model.decoder(tf.constant(z), precision="bfloat16")[0], rows, rtol=0.02, atol=0.02)
+    # Where terms cancel, what is left is no larger than their rounding.
+    np.testing.assert_allclose(model.decoder(tf.constant(z), precision="bfloat16")[0], rows, rtol=0, atol=0.02 * np.abs(rows).max())
 
 
 def test_bfloat16_finds_the_blobs(tiny_config, blobs):
