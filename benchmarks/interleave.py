@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,23 +22,33 @@ class Measured(NamedTuple):
     memory: int
 
 
-def measure(makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]], rounds: int, warm_up: int) -> list[Measured]:
+def measure(
+    makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]],
+    rounds: int,
+    warm_up: int,
+    environment: Mapping[str, str] | None = None,
+    cpu_time: bool = False,
+) -> list[Measured]:
     """Time the steps that functions make: all take turns, one step each, for `rounds` rounds.
 
     Args:
       makers: a module's function and its arguments, each called in a process of its own.
       rounds: steps of each.
       warm_up: steps of each before the first that counts.
+      environment: variables that the processes have from their start.
+      cpu_time: count the time that a process computes, on whatever threads, and not that in which it waits for a core.
 
     Raises:
       RuntimeError: a contender failed.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
+    before = dict(os.environ)
+    os.environ.update(environment or {})  # glibc reads its own when a program starts
     try:
         for maker, arguments in makers:
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, maker, arguments), daemon=True)
+            process = context.Process(target=_serve, args=(there, maker, arguments, cpu_time), daemon=True)
             process.start()
             there.close()
             pipes.append(here)
@@ -55,6 +65,8 @@ def measure(makers: Sequence[tuple[Callable[..., Step], tuple[Any, ...]]], round
         memory = [_ask(pipe, False) for pipe in pipes]
         return [Measured(*found) for found in zip(seconds, values, memory, strict=True)]
     finally:
+        os.environ.clear()
+        os.environ.update(before)
         for process in processes:
             process.terminate()
             process.join()
@@ -71,14 +83,15 @@ def _ask(pipe: Any, go_on: bool = True) -> Any:
     return answer
 
 
-def _serve(pipe: Any, maker: Callable[..., Step], arguments: tuple[Any, ...]) -> None:
+def _serve(pipe: Any, maker: Callable[..., Step], arguments: tuple[Any, ...], cpu_time: bool) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries announce themselves
+    clock = time.process_time if cpu_time else time.perf_counter
     try:
         step = maker(*arguments)
         while pipe.recv():
-            began = time.perf_counter()
+            began = clock()
             value = step()
-            pipe.send((time.perf_counter() - began, value))
+            pipe.send((clock() - began, value))
     except Exception as error:
         pipe.send(RuntimeError(f"{maker.__module__}.{maker.__name__}{arguments}: {error}"[:500]))
         return

@@ -45,7 +45,7 @@ def step(
             return log_p, q_y.log_prob(y) + q_z.log_prob(z).sum(-1)
 
     model = Model()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     others = ~torch.eye(n_samples, dtype=torch.bool)
     data = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (batch, input_dim), np.uint8))
 

@@ -3,7 +3,8 @@
     pip install ".[bench]" && python benchmarks/train_step.py --output results/train_step.md
 
 Contenders take turns, a step each, in processes of their own: our step under several options, the same model and number
-of samples in plain PyTorch (eager and torch.compile) and in plain TFP, our EnumY, and a large matrix product as the ceiling.
+of samples in plain PyTorch (eager and torch.compile), JAX (compiled) and TFP, our EnumY, and a large matrix product as the ceiling.
+All have glibc keep memory instead of giving it back to the system, without which PyTorch's plain step takes twice as long.
 "times ours" is the median over rounds of a contender's step against ours of the same round, "share" the arithmetic that its
 algorithm needs, over the time it took, over the matrix product's rate.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import plain_jax
 import plain_tfp
 import plain_torch
 import report
@@ -24,6 +26,7 @@ from interleave import measure
 
 K, D, H = 10, 10, 500
 MATRIX = 3000
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)}  # bytes
 
 
 def ours(batch: int, n_samples: int, input_dim: int, options: dict[str, Any]) -> Callable[[], float]:
@@ -60,18 +63,39 @@ def matrix_product(size: int) -> Callable[[], float]:
     return lambda: float(product())
 
 
-def flops(batch: int, n_samples: int, input_dim: int, backward: int, scale_net: bool, copies: int = 1) -> float:
-    """Floating point operations of one step's matrix products, as the contender's algorithm has them.
+def by_layer(n_samples: int, input_dim: int, backward: int, scale_net: bool, copies: int = 1) -> dict[str, float]:
+    """Multiplications of one example's matrix products in a step, as the contender's algorithm has them, by layer.
 
     The decoder's gradient comes from `backward` samples an example; the layer in which y joins h(x) meets `copies` of h(x) (M
     where they are concatenated, 1 where their products are added). Backward is twice forward, but that the encoder's first
     layer and, where z is not reparameterized, the decoder's need no gradient of their inputs.
     """
     outputs = input_dim * (2 if scale_net else 1)
-    encoder = 3 * (H * H + H * K + copies * H * H + n_samples * K * H) + 2 * input_dim * H + n_samples * 3 * H * 2 * D
-    inner = H * H + H * outputs
-    decoder = n_samples * (D * H + inner) + backward * (D * H + 2 * inner)
-    return 2.0 * batch * (encoder + decoder)
+    return {
+        "encoder, first": 2 * input_dim * H,
+        "encoder, second": 3 * H * H,
+        "q(y|x)": 3 * H * K,
+        "q(z|y,x), hidden": 3 * (copies * H * H + n_samples * K * H),
+        "q(z|y,x), mean and sigma": 3 * n_samples * H * 2 * D,
+        "decoder, first": (n_samples + backward) * D * H,
+        "decoder, second": (n_samples + 2 * backward) * H * H,
+        "decoder, mean" + (" and sigma" if scale_net else ""): (n_samples + 2 * backward) * H * outputs,
+    }
+
+
+def flops(batch: int, *how: Any, **also: Any) -> float:
+    """Floating point operations of a step's matrix products; arguments after the batch as `by_layer`."""
+    return 2.0 * batch * sum(by_layer(*how, **also).values())
+
+
+def arithmetic(m: int, dim: int) -> str:
+    """A Markdown table: millions of multiplications an example, by layer, of a plain step and of ours."""
+    plain, resampled = by_layer(m, dim, m, True, copies=m), by_layer(m, dim, 1, True)
+    rows = [[name.replace("|", r"\|"), f"{plain[name] / 1e6:.3f}", f"{resampled[name] / 1e6:.3f}"] for name in plain]
+    sums = sum(plain.values()), sum(resampled.values())
+    rows.append(["all", f"{sums[0] / 1e6:.2f}", f"{sums[1] / 1e6:.2f}"])
+    head = report.markdown(("layer", "plain", "ours, resampled"), rows)
+    return f"M = {m}, {dim} inputs; the plain step has {sums[0] / sums[1]:.2f} times ours:\n\n{head}\n"
 
 
 class Contender(NamedTuple):
@@ -98,6 +122,8 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
         our("ours, decoder gradient from all"),
         our("ours, resampled, sigma a pixel", **resampled, **per_pixel),
         Contender("PyTorch, plain", plain_torch.step, (batch, m, dim, False), plain),
+        Contender("PyTorch, torch.compile", plain_torch.step, (batch, m, dim, True), plain),
+        Contender("JAX, jit", plain_jax.step, (batch, m, dim), plain),
         Contender("TFP, plain", plain_tfp.step, (batch, m, dim), plain),
     ]
     if extra:
@@ -109,7 +135,6 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
             our("ours, resampled, XLA, bfloat16 forward", **resampled, xla=True, forward_precision="bfloat16"),
             our("ours, resampled, sigma a pixel, XLA", **resampled, **per_pixel, xla=True),
             our(f"ours, EnumY, {max(1, m // K)} of z each", max(1, m // K), K * max(1, m // K), objective="enum_y"),
-            Contender("PyTorch, torch.compile", plain_torch.step, (batch, m, dim, True), plain),
         ]
     return [*found, Contender(f"matrix product of {MATRIX}", matrix_product, (MATRIX,), 2.0 * MATRIX**3)]
 
@@ -117,10 +142,10 @@ def contenders(batch: int, m: int, dim: int, extra: bool) -> list[Contender]:
 HEADER = ("batch", "M", "inputs", "contender", "ms a step", "examples/s", "times ours", "share", "GiB", "bound")
 
 
-def table(batch: int, m: int, dim: int, extra: bool, rounds: int, warm_up: int) -> list[list[str]]:
+def table(batch: int, m: int, dim: int, flags: argparse.Namespace) -> list[list[str]]:
     """The rows of one setting."""
-    who = contenders(batch, m, dim, extra)
-    found = measure([(c.make, c.arguments) for c in who], rounds, warm_up)
+    who = contenders(batch, m, dim, flags.extra)
+    found = measure([(c.make, c.arguments) for c in who], flags.rounds, flags.warm_up, KEEP_MEMORY, flags.cpu_time)
     ceiling = who[-1].flops / statistics.median(found[-1].seconds)
     rows = []
     for contender, result in zip(who, found, strict=True):
@@ -143,11 +168,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--extra", action="store_true", help="every option and competitor, not the main ones alone")
+    parser.add_argument("--cpu-time", action="store_true", help="of the processes, for one core with other work on it")
+    parser.add_argument("--arithmetic", action="store_true", help="print the products' arithmetic by layer, and measure nothing")
     parser.add_argument("--output", default="results/train_step.md")
     flags = parser.parse_args()
+    if flags.arithmetic:
+        print("\n".join(arithmetic(m, dim) for dim in flags.inputs for m in flags.samples))
+        return
+    how = "".join(f" --{name.replace('_', '-')}" for name in ("extra", "cpu_time") if getattr(flags, name))
     about = (
         f"`python benchmarks/train_step.py --batch {','.join(map(str, flags.batch))} --samples {','.join(map(str, flags.samples))} "
-        f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{' --extra' if flags.extra else ''}`, "
+        f"--inputs {','.join(map(str, flags.inputs))} --rounds {flags.rounds}{how}`, "
         f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}; units 500-500, z 10, K 10; "
         f"medians of {flags.rounds} steps. Ours computes at most 16,384 decoder rows (M times batch) at once; more go in "
         "chunks, forward twice where the decoder's gradient is from all."
@@ -156,7 +187,7 @@ def main() -> None:
     for dim in flags.inputs:
         for batch in flags.batch:
             for m in flags.samples:
-                found = table(batch, m, dim, flags.extra, flags.rounds, flags.warm_up)
+                found = table(batch, m, dim, flags)
                 rows += found
                 report.write(flags.output, "One training step, side by side", about, HEADER, rows)
                 print(report.markdown(HEADER, found), flush=True)
