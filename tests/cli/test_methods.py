@@ -3,8 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -115,20 +113,20 @@ def test_help_shows_what_is_common_and_what_the_method_has(cli):
         assert ("--objective" in short, "--covariance" in short) == ((False, True) if method else (True, False))
 
 
-def test_a_run_stopped_in_its_initialization_goes_on_there(cli, images, tmp_path):
+def test_a_run_stopped_in_its_initialization_goes_on_there(cli, images, start_command, tmp_path):
     words = ["train", "--dataset", images, *WORDS, "--posterior-units", 16, "--preset", "random_small", "--epochs", 2, "--eval-epochs", 1]
     words += ["--init", "ae_kmeans", "--init-epochs", 300]
-    command = [sys.executable, "-P", "-m", "nvisa_tf", *map(str, words), "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = tmp_path / "said.txt"
+    process = start_command([*words, "--out", tmp_path / "run"], said)
     stages, limit = tmp_path / "run" / "stages.csv", time.monotonic() + 120
     while not stages.is_file():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, said.read_text()
         assert time.monotonic() < limit
         time.sleep(0.02)
     process.terminate()
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "Traceback" not in err
+    assert process.wait(timeout=120) == 130
+    out = said.read_text()
+    assert "Traceback" not in out
     stopped = re.search(r"Stopped at stage autoencoder, epoch ([\d.]+) of 300, as .*; a checkpoint is saved\.", out)
     assert stopped, out
     assert 60 <= float(stopped[1]) < 300

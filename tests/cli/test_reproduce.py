@@ -26,7 +26,7 @@ def test_sigterm_ends_the_runs_and_the_next_call_goes_on(tmp_path, blobs_file):
         assert "a checkpoint is saved" in checkpoints.parent.with_suffix(".log").read_text()
 
 
-def test_figures_of_finished_runs(tmp_path, blobs_file):
+def test_figures_of_finished_runs(forked_runs, tmp_path, blobs_file):
     from nvisa_tf.cli import reproduce
     from nvisa_tf.cli.main import _parse
 

@@ -1,16 +1,17 @@
+import contextlib
 import csv
+import io
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nvisa_tf import clustering_accuracy, evaluate_bound, load_run
+from nvisa_tf.cli import main
 from nvisa_tf.cli.process import stop_on_signals
 from nvisa_tf.evaluation.criteria import mean_pairwise_nmi, silhouette
 
@@ -29,16 +30,14 @@ def files(tmp_path_factory, make_blobs):
 
 
 @pytest.fixture(scope="module")
-def three(files, tmp_path_factory):
+def three(files, fork_runs, tmp_path_factory):
     """Three restarts that ran: the words to run them again, but for --out, their folder, and what was printed."""
     words = ["train", "--dataset", files / "labelled.npz", "--test-fraction", "0.3", *SMALL.split()]
     words += ["--seed", "5", "--restarts", "3", "--jobs", "2"]
     folder = tmp_path_factory.mktemp("three") / "out"
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "nvisa_tf", *map(str, words), "--out", folder], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return words, folder, done.stdout
+    with fork_runs(), contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main._dispatch(main._parse(["nvisa-tf", *map(str, words), "--out", str(folder)])) == 0
+    return words, folder, said.getvalue()
 
 
 def test_restarts_are_compared_and_one_is_chosen_without_labels(cli, files, three, tmp_path):
@@ -183,7 +182,7 @@ def test_a_folder_of_something_else_is_refused(cli, files, bars_run, tmp_path):
     assert os.listdir(tmp_path) == ["seed1"]
 
 
-def test_what_diverged_or_failed_is_left_out_and_said(cli, three, tmp_path):
+def test_what_diverged_or_failed_is_left_out_and_said(cli, three, forked_runs, tmp_path):
     words, folder, _ = three
     shutil.copytree(folder, tmp_path / "out")
     words = [*words, "--out", tmp_path / "out"]
