@@ -85,6 +85,7 @@ class TrainConfig:
     """What every method's training has: its length, its seed, and what happens how often."""
 
     epochs: int = option(1400, "passes over the training data; 0: the initialization alone, or the model of init_from", minimum=0)
+    stop_early: bool = option(False, "end each stage when it has stopped paying; epochs, and init_epochs, are limits then")
     batch_size: int = option(128, "examples a step", minimum=1)
     learning_rate: float = option(1e-3, "Adam's learning rate at the start", minimum=0.0)
     init_from: str = option(

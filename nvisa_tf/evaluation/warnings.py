@@ -57,6 +57,7 @@ def warnings_of(
             report.get("held_out_iw_bound"),
             report.get("initialization", {}).get("held_out_iw_bound"),
             "held-out bound" if report.get("held_out", True) else "bound",
+            report.get("initialization", {}).get("model", ""),
         ),
         *of_sizes(sizes),
         *of_confidence(report.get("low_confidence_fraction", 0.0), report.get("low_confidence_threshold", 0.8)),
@@ -110,7 +111,11 @@ def of_sizes(sizes: Sequence[int]) -> list[str]:
 
 
 def of_bounds(
-    rows: Sequence[Mapping[str, Any]], held_out: float | None = None, before: float | None = None, name: str = "held-out bound"
+    rows: Sequence[Mapping[str, Any]],
+    held_out: float | None = None,
+    before: float | None = None,
+    name: str = "held-out bound",
+    kept: str = "",
 ) -> list[str]:
     """Of a held-out bound that is no number, that ended below that before training, or well below its best.
 
@@ -122,7 +127,9 @@ def of_bounds(
       held_out: the bound on all held-out examples at the end; None where the method has none.
       before: the bound before the first step; None: not known.
       name: of the bound; where nothing is held out it is that of the training data.
+      kept: the file in the run with the model of before the first step; "": there is none.
     """
+    way_back = f"; the model of before training answers where RUN/{kept} is given to predict, report or export in place of RUN"
     if held_out is not None and not math.isfinite(held_out):
         return [
             f"The {name} is {held_out:g}, so the model cannot be trusted; "
@@ -137,8 +144,8 @@ def of_bounds(
     if before is not None and best.held_out < before:
         if last.held_out < before - LEAST_FALL and last.trained < before:
             return [
-                f"The {name} ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm; "
-                "try a smaller --learning-rate, more --epochs or another --preset."
+                f"The {name} ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm"
+                f"{way_back if kept else ''}; try a smaller --learning-rate, more --epochs or another --preset."
             ]
         best = first._replace(epoch=0.0, held_out=before)
     if before is not None:
@@ -146,14 +153,15 @@ def of_bounds(
     if best.held_out - last.held_out <= max(LEAST_FALL, FALL * (best.held_out - lowest)):
         return []
     told = f"The {name} fell from {best.held_out:,.0f} nats at epoch {best.epoch:g} to {last.held_out:,.0f}"
+    go_back = way_back if kept and not best.epoch else ""
     floor = f"--eps-floor {best.eps:.2g}, " if math.isfinite(best.eps) else ""  # the eps at which it was best
     if last.trained > best.trained:
         return [
-            f"{told} while the training bound rose, so the model is overfitted and its scores of new examples are unsure; "
+            f"{told} while the training bound rose, so the model is overfitted and its scores of new examples are unsure{go_back}; "
             f"try {floor}fewer --epochs or narrower layers (--encoder-units, --decoder-units)."
         ]
     return [
-        f"{told}, and the training bound fell too, so the model did not follow the annealing; "
+        f"{told}, and the training bound fell too, so the model did not follow the annealing{go_back}; "
         f"try {floor}--hold-scales or a larger --eps-halving-epochs."
     ]
 

@@ -10,6 +10,7 @@ RUN/checkpoints/    for --resume; of a stage before the last in a folder of its 
 RUN/tensorboard/    event files
 RUN/plots/          pictures
 RUN/model.keras     the trained model, to share
+RUN/initialization.keras: before the last stage, where it did not begin with random weights; given for RUN, it is RUN as it was then
 RUN/clusters.csv    the cluster of every example, in the order of the file
 RUN/reference.npz   what later examples are compared with
 RUN/report.html     the report as a page
@@ -42,6 +43,7 @@ from nvisa_tf.config.run import RunConfig, options_from_toml
 from nvisa_tf.io.files import write_text
 
 FORMAT = 3  # 1 has other names for options and metrics; 1 and 2 know images that are distorted alone (until November 2026)
+INITIALIZATION = "initialization.keras"
 RESTARTS = "restarts.json"  # in a folder of restarts: which run was chosen, and why
 PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn", "umap-learn")
 
@@ -61,6 +63,7 @@ class RunDirectory:
         self.tensorboard = path / "tensorboard"
         self.plots = path / "plots"
         self.model_file = path / "model.keras"
+        self.initialization_file = path / INITIALIZATION
         self.clusters_file = path / "clusters.csv"
         self.reference_file = path / "reference.npz"
         self.page_file = path / "report.html"
@@ -111,11 +114,13 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
-        """An existing run.
+        """An existing run; of RUN/initialization.keras RUN as it was before its last stage, to ask but not to train.
 
         Raises:
           ValueError: it is not a run directory, or one of a newer format, or damaged.
         """
+        if Path(path).name == INITIALIZATION:
+            return cls.open(Path(path).parent)._before_its_last_stage()
         run = cls(Path(path))
         if (run.path / RESTARTS).is_file():
             chosen = _read(run.path / RESTARTS, "it is damaged").get("run")
@@ -129,13 +134,23 @@ class RunDirectory:
             raise ValueError(f"{path} has run format {version}, and this nvisa-tf knows formats up to {FORMAT}; upgrade nvisa-tf.")
         return run
 
+    def _before_its_last_stage(self) -> RunDirectory:
+        if not self.initialization_file.is_file():
+            raise ValueError(f"{self.path} has no {INITIALIZATION}, which runs keep that train on from an initialization; give the run.")
+        self.model_file, self.report_file = self.initialization_file, self.init_file
+        for name in ("metrics_file", "clusters_file", "reference_file", "page_file"):  # those of the trained model are not of this one
+            setattr(self, name, self.path / f"initialization-{getattr(self, name).name}")
+        return self
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training this run; a killed process gives its lock back.
 
         Raises:
-          ValueError: another process holds it.
+          ValueError: another process holds it, or it stands for the run before its last stage.
         """
+        if self.model_file == self.initialization_file:
+            raise ValueError(f"{self.model_file} is what the run began with; give {self.path} to go on, or --init-from to begin with it.")
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()

@@ -24,7 +24,7 @@ from nvisa_tf.layers.networks import Decoder, LayerFactory
 from nvisa_tf.layers.priors import GaussianMixturePrior
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import ClusteringNetwork
-from nvisa_tf.models.pretraining import AutoencoderStage, augmentation_of, rescale
+from nvisa_tf.models.pretraining import AutoencoderStage, augmentation_of, held_out_part, rescale
 from nvisa_tf.models.stage import Stage, derived_seed
 
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to
@@ -90,6 +90,8 @@ class AEGMM(ClusteringNetwork):
             batch_size=train.batch_size,
             epochs=train.epochs,
             learning_rate=train.learning_rate,
+            held_out=held_out_part(data) if train.stop_early else None,
+            xla=train.xla,
         )
         return [autoencoder, MixtureStage(self, data, options, train.seed)]
 

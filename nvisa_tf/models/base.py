@@ -43,7 +43,10 @@ class TrainingStage(Protocol):
     Attributes:
       name: a word for the folder of its checkpoints and for people, such as "autoencoder".
       step: steps done, an int64 variable among the checkpointables.
-      total_steps: where it ends; 0: there is nothing to train, only to compute in `begin`.
+      total_steps: where it ends, as far as is known: a check may bring the end nearer; 0: there is nothing to train, only to compute in
+        `begin`.
+      most_steps: where it ends at the latest.
+      check_steps: how many steps lie between two calls of `check`, the first of which comes before the first step; 0: it is never called.
       batch_size: examples a step.
       x: what batches are taken from, [n, ...].
       shuffle_seed: of the order of the examples; epoch e has the permutation of (shuffle_seed, e).
@@ -54,13 +57,23 @@ class TrainingStage(Protocol):
 
     name: str
     step: tf.Variable
-    total_steps: int
+    most_steps: int
     batch_size: int
     x: Array
     shuffle_seed: int
     refresh_steps: int
     metric_groups: Mapping[str, Sequence[str]]
     report: dict[str, Any]
+
+    @property
+    def total_steps(self) -> int:
+        """See above."""
+        ...
+
+    @property
+    def check_steps(self) -> int:
+        """See above."""
+        ...
 
     def begin(self) -> None:
         """Compute what the first step needs from what earlier stages left; not called on a stage that a checkpoint brought back.
@@ -76,6 +89,14 @@ class TrainingStage(Protocol):
 
     def refresh(self) -> None:
         """What is computed from all data every `refresh_steps` steps, such as targets, a mixture or a tree's structure."""
+        ...
+
+    def check(self) -> None:
+        """Look whether the stage still pays, every `check_steps` steps, and end it soon where it does not."""
+        ...
+
+    def why_ended(self) -> str:
+        """Why it ends before `most_steps`, in a clause, "" where it does not."""
         ...
 
     def finish(self) -> None:

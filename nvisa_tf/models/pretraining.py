@@ -6,6 +6,7 @@ Shapes: n examples, B of a batch, D latent dimensions, P dimensions of a contras
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
@@ -14,12 +15,21 @@ import tensorflow as tf
 
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
+from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import Decoder, LayerFactory
+from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.keras_model import encode_all, weights_of
 from nvisa_tf.models.stage import AdamStage
 
 PROJECTION_UNITS, PROJECTION_DIM = 500, 64  # of the contrastive network's head
 TEMPERATURE = 0.5  # of its similarities
+HELD_OUT = 1_000  # examples on which a stage is measured, at most
+MEASURING = 0xC4EC  # sets the seeds of the images that it is measured on apart
+
+
+def held_out_part(data: TrainingData, most: int = HELD_OUT) -> np.ndarray:
+    """A fixed, evenly spread part of what is held out, or of all data where nothing is: raw examples, `most` of them at most."""
+    return np.asarray(data.test.x[:: math.ceil(len(data.test) / most)])
 
 
 class Autoencodable(Protocol):
@@ -47,6 +57,7 @@ class AutoencoderStage(AdamStage):
       seed: of a new code head's weights and of how images are changed.
       augmentation: how the images that it sees, and is to give, are changed; None: not.
       bernoulli: whether the decoder gives logits of values in [0, 1].
+      held_out: raw examples [n, *input_shape] on whose loss, unchanged, it ends where that has stopped falling; None: `epochs` are its end.
       **stage: batch_size, epochs, least_steps, shuffle_seed and learning_rate, as for `AdamStage`.
     """
 
@@ -59,13 +70,16 @@ class AutoencoderStage(AdamStage):
         head: Any = None,
         augmentation: Augmentation | None = None,
         bernoulli: bool = False,
+        held_out: np.ndarray | None = None,
         **stage: Any,
     ) -> None:
         # An image too bright would be asked for, which a Bernoulli likelihood cannot give.
         self.model, self._augmentation, self._bernoulli = model, augmentation and augmentation._replace(brightness=0.0), bernoulli
         self.head = head or code_head(model, seed)
+        self._held_out = held_out
         weights = weights_of(model.encoder, self.head, model.decoder.trunk, model.decoder.loc)
-        super().__init__("autoencoder", data.x, weights, seed=seed, **stage)
+        super().__init__("autoencoder", data.x, weights, seed=seed, stop_early=held_out is not None, **stage)
+        self._loss_of = graph_of(self.reconstruction_loss, reduce_retracing=True, autograph=False)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Codes [B, D] of raw examples [B, *input_shape]."""
@@ -78,17 +92,34 @@ class AutoencoderStage(AdamStage):
     def train_step(self, batch: tf.Tensor) -> None:
         """One step of Adam on raw examples [B, *input_shape]."""
         if self._augmentation is not None:
-            batch = augment(batch, self.step_seed(), self._augmentation)
-        target = self.model.preprocess(batch)
+            batch = augment(batch, self.step_seed(), self._augmentation, fused=self.fused)
         with tf.GradientTape() as tape:
-            mean = self.model.decoder(self.encode(batch))[0]
-            each = tf.nn.sigmoid_cross_entropy_with_logits(target, mean) if self._bernoulli else 0.5 * tf.square(target - mean)
-            loss = tf.reduce_mean(tf.reduce_sum(each, 1))
+            loss = self.reconstruction_loss(batch)
         self.learn(tape, loss)
+
+    def reconstruction_loss(self, batch: tf.Tensor) -> tf.Tensor:
+        """The mean over raw examples [B, *input_shape], a scalar."""
+        target = self.model.preprocess(batch)
+        mean = self.model.decoder(self.encode(batch))[0]
+        each = tf.nn.sigmoid_cross_entropy_with_logits(target, mean) if self._bernoulli else 0.5 * tf.square(target - mean)
+        return tf.reduce_mean(tf.reduce_sum(each, 1))
+
+    def measure(self) -> float:
+        """The loss on what is held out."""
+        return mean_over_pieces(lambda piece, _: self._loss_of(piece), self._held_out, self.batch_size)
 
     def checkpointables(self) -> dict[str, Any]:
         """The model and the code head beside what trains them."""
         return {**super().checkpointables(), "model": self.model, "head": self.head}
+
+
+def mean_over_pieces(loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], x: np.ndarray | None, size: int) -> float:
+    """The mean over examples [n, ...] of a loss of pieces of them, about equal in size and of `size` at most, and of their number."""
+    if x is None:
+        raise ValueError("Nothing is held out that a stage could be measured on; give held_out.")
+    pieces = np.array_split(x, math.ceil(len(x) / size))
+    losses = [float(loss(tf.constant(piece), tf.constant(number))) for number, piece in enumerate(pieces)]
+    return float(np.average(losses, weights=[len(piece) for piece in pieces]))
 
 
 def code_head(model: Autoencodable, seed: int) -> keras.layers.Dense:
@@ -111,18 +142,30 @@ class ContrastiveStage(AdamStage):
       data: what is learned from.
       seed: of the weights, and of how the images are changed.
       augmentation: how far they are.
+      held_out: raw images [n, *input_shape] on whose loss, always changed alike, it ends where that has stopped falling; None: `epochs` are
+        its end.
       **stage: batch_size, epochs, least_steps, shuffle_seed and learning_rate, as for `AdamStage`.
     """
 
     def __init__(
-        self, model: Autoencodable, data: Dataset, *, seed: int, augmentation: Augmentation, keep: dict[str, Any], **stage: Any
+        self,
+        model: Autoencodable,
+        data: Dataset,
+        *,
+        seed: int,
+        augmentation: Augmentation,
+        keep: dict[str, Any],
+        held_out: np.ndarray | None = None,
+        **stage: Any,
     ) -> None:
-        self.model, self._augmentation, self._keep = model, augmentation, keep
+        self.model, self._augmentation, self._keep, self._held_out = model, augmentation, keep, held_out
         factory, config = LayerFactory(seed, 0.0), model.config
         self._trunk = factory.trunk(config.input_shape, config.encoder_filters, (*config.encoder_units, PROJECTION_UNITS), "contrastive")
         self._head = factory.dense(PROJECTION_DIM, "projection")
         self._head.build((None, PROJECTION_UNITS))
-        super().__init__("contrastive", data.x, weights_of(self._trunk, self._head), seed=seed, **stage)
+        weights = weights_of(self._trunk, self._head)
+        super().__init__("contrastive", data.x, weights, seed=seed, stop_early=held_out is not None, **stage)
+        self._loss_of = graph_of(self.nt_xent_of, reduce_retracing=True, autograph=False)
 
     def encode(self, x: tf.Tensor) -> tf.Tensor:
         """Codes [B, P] of raw examples [B, *input_shape]."""
@@ -141,18 +184,37 @@ class ContrastiveStage(AdamStage):
 
     def train_step(self, batch: tf.Tensor) -> None:
         """One step of Adam on raw images [B, *input_shape]."""
-        seeds = tf.unstack(tf.random.split(self.step_seed(), 2))
-        views = tf.concat([augment(batch, seed, self._augmentation) for seed in seeds], 0)
-        rows = tf.range(2 * tf.shape(batch)[0])
+        views = self._views(batch, self.step_seed())
         with tf.GradientTape() as tape:
-            codes = self.encode(views)
-            similarities = tf.linalg.set_diag(codes @ tf.transpose(codes) / TEMPERATURE, tf.fill([tf.size(rows)], -1e9))
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.roll(rows, tf.size(rows) // 2, 0), similarities))
+            loss = self.nt_xent(views)
         self.learn(tape, loss)
+
+    def _views(self, batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Two changed images of each, [2 B, *input_shape]; seed: a stateless seed, integers [2]."""
+        return tf.concat([augment(batch, part, self._augmentation, fused=self.fused) for part in tf.unstack(tf.random.split(seed, 2))], 0)
+
+    def nt_xent(self, views: tf.Tensor) -> tf.Tensor:
+        """The loss of the first changed images of each, and then the second ones, [2 B, *input_shape]; a scalar."""
+        rows = tf.range(tf.shape(views)[0])
+        codes = self.encode(views)
+        similarities = tf.linalg.set_diag(codes @ tf.transpose(codes) / TEMPERATURE, tf.fill([tf.size(rows)], -1e9))
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.roll(rows, tf.size(rows) // 2, 0), similarities))
+
+    def nt_xent_of(self, batch: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """The loss of a piece of what is held out, changed as its number says."""
+        return self.nt_xent(self._views(batch, tf.random.fold_in(tf.constant([self._seed, MEASURING], tf.int32), number)))
+
+    def measure(self) -> float:
+        """The loss on what is held out."""
+        return mean_over_pieces(self._loss_of, self._held_out, self.batch_size)
 
     def checkpointables(self) -> dict[str, Any]:
         """The network beside what trains it, and what is kept of earlier stages."""
-        return {**super().checkpointables(), **self._keep, "trunk": self._trunk, "projection": self._head}
+        return {**super().checkpointables(), **self._keep, **self.parts()}
+
+    def parts(self) -> dict[str, Any]:
+        """The network, trackable objects by name."""
+        return {"trunk": self._trunk, "projection": self._head}
 
 
 def layers_of_z(decoder: Decoder) -> list[Any]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from nvisa_tf.data import Array
 from nvisa_tf.layers.metrics import RunningMean
 from nvisa_tf.layers.optimizer import FusedAdam
+from nvisa_tf.models import plateau
 
 
 def steps_per_epoch(n_examples: int, batch_size: int) -> int:
@@ -34,19 +35,84 @@ class Stage:
       x: what batches are taken from, [n, ...].
       batch_size: examples a step.
       epochs: passes over `x`.
-      least_steps: more epochs are added until there are so many steps; 0: none are.
+      least_steps: more epochs are added until there are so many steps, and the stage does not end before; 0: none are.
       shuffle_seed: of the order of the examples.
+      stop_early: end it where it has stopped paying, by what `measure` gives; `epochs` is a limit then.
+
+    Attributes:
+      cool_down: steps that are still to come once it has stopped paying, as a share of those before.
+      measured: what `measure` gives, in words.
     """
 
     refresh_steps = 0
     metric_groups: Mapping[str, Sequence[str]] = {}
+    cool_down = 0.0
+    measured = "held-out loss"
 
-    def __init__(self, name: str, x: Array, *, batch_size: int, epochs: int, shuffle_seed: int, least_steps: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        x: Array,
+        *,
+        batch_size: int,
+        epochs: int,
+        shuffle_seed: int,
+        least_steps: int = 0,
+        stop_early: bool = False,
+    ) -> None:
         per_epoch = steps_per_epoch(len(x), batch_size)
         self.name, self.x, self.batch_size, self.shuffle_seed = name, x, min(batch_size, len(x)), shuffle_seed
-        self.total_steps = max(epochs, math.ceil(least_steps / per_epoch)) * per_epoch
+        self.most_steps = max(epochs, math.ceil(least_steps / per_epoch)) * per_epoch
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.report: dict[str, Any] = {}
+        self.checks = plateau.Checks(plateau.steps_between_checks(per_epoch)) if stop_early else None
+        self._least_steps = least_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Where it ends, as far as is known."""
+        stopped_at = self.checks.stopped_at if self.checks else 0
+        return min(self.most_steps, stopped_at + int(self.cool_down * stopped_at)) if stopped_at else self.most_steps
+
+    @property
+    def check_steps(self) -> int:
+        """Steps between two calls of `check`; 0: it is never called."""
+        return self.checks.every if self.checks else 0
+
+    def check(self) -> None:
+        """Measure how far the stage is, and let it end where it has stopped paying."""
+        if self.checks is None:
+            return
+        self.look(self.checks)
+        step = int(self.step.numpy())
+        is_open = not self.checks.stopped_at and step >= self._least_steps and step + int(self.cool_down * step) < self.most_steps
+        if is_open and self.has_stopped_paying(self.checks):
+            self.checks.stopped.assign(step)
+
+    def look(self, checks: plateau.Checks) -> None:
+        """Add a check to those that were made."""
+        checks.add(self.measure())
+
+    def measure(self) -> float:
+        """How far the stage is from what it is for, lower is better; a stage that can end early gives its own."""
+        raise NotImplementedError
+
+    def has_stopped_paying(self, checks: plateau.Checks) -> bool:
+        """Whether the last quarter of the steps brought next to nothing."""
+        return plateau.has_stopped_paying(checks.measures)
+
+    def why_ended(self) -> str:
+        """Of a stage that ended, or is to end, before its last possible step: why, in a clause; else ""."""
+        if self.checks is None or not self.checks.stopped_at:
+            return ""
+        per_epoch = steps_per_epoch(len(self.x), self.batch_size)
+        return f"ended at epoch {self.total_steps / per_epoch:.4g} of {self.most_steps / per_epoch:.4g}, as {self.reason(self.checks)}"
+
+    def reason(self, checks: plateau.Checks) -> str:
+        """Why it has stopped paying, in a clause."""
+        gained = plateau.gain_of_last_quarter(checks.measures)
+        of = "" if not self.cool_down else " before its cool-down"
+        return f"the last quarter{of} brought {gained:.1%} of {self.measured}"
 
     def begin(self) -> None:
         """Nothing."""
@@ -66,16 +132,16 @@ class Stage:
         return {}
 
     def values(self) -> dict[str, float | int]:
-        """None."""
-        return {}
+        """What the last check measured, if there are checks."""
+        return {self.measured.replace("-", "_").replace(" ", "_"): self.checks.last} if self.checks else {}
 
     def progress(self) -> dict[str, float]:
         """Nothing."""
         return {}
 
     def checkpointables(self) -> dict[str, Any]:
-        """The step; a stage adds what else it changes."""
-        return {"step": self.step}
+        """The step, and what checks found; a stage adds what else it changes."""
+        return {"step": self.step, **({"checks": self.checks.checkpointables()} if self.checks else {})}
 
     def held_out(self, x: np.ndarray) -> dict[str, float]:
         """None."""
@@ -96,16 +162,22 @@ class Stage:
 class AdamStage(Stage):
     """A stage that trains some weights by Adam, whose rate falls to 0 along a cosine.
 
+    Where it may end early, the rate stays as it is until the stage has stopped paying, and falls in the quarter more that follows.
     A loss or gradient that is not finite changes no weight: the step is skipped and counted.
 
     Args:
-      name, x, batch_size, epochs, shuffle_seed, least_steps: as for `Stage`.
+      name, x, batch_size, epochs, shuffle_seed, least_steps, stop_early: as for `Stage`.
       weights: what is trained.
       seed: of the draws of `train_step`, together with the step.
       learning_rate: at the start.
+      xla: whether XLA compiles its steps.
+
+    Attributes:
+      fused: whether images are changed by a kernel that XLA does not have; see `nvisa_tf.layers.augmentation.moved`.
     """
 
     metric_groups: Mapping[str, Sequence[str]] = {"loss": ("loss",), "gradient": ("learning_rate", "nonfinite_steps")}
+    cool_down = plateau.COOL_DOWN
 
     def __init__(
         self,
@@ -119,10 +191,18 @@ class AdamStage(Stage):
         seed: int,
         learning_rate: float,
         least_steps: int = 0,
+        stop_early: bool = False,
+        xla: bool = False,
     ) -> None:
-        super().__init__(name, x, batch_size=batch_size, epochs=epochs, shuffle_seed=shuffle_seed, least_steps=least_steps)
-        self.weights, self._seed = weights, seed
-        self.optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(learning_rate, max(1, self.total_steps)))
+        length: dict[str, Any] = {"epochs": epochs, "least_steps": least_steps, "stop_early": stop_early}
+        super().__init__(name, x, batch_size=batch_size, shuffle_seed=shuffle_seed, **length)
+        self.weights, self._seed, self.fused = weights, seed, not xla
+        rate: keras.optimizers.schedules.LearningRateSchedule = keras.optimizers.schedules.CosineDecay(
+            learning_rate, max(1, self.most_steps)
+        )
+        if self.checks:
+            rate = plateau.ConstantThenCosine(learning_rate, self.most_steps, self.checks.stopped)
+        self.optimizer = FusedAdam(rate)
         self.optimizer.build(weights)
         self._skipped = tf.Variable(tf.zeros([2], tf.int64), trainable=False)  # in all, in a row
         self.loss = RunningMean(name="loss")
@@ -150,8 +230,9 @@ class AdamStage(Stage):
         return {"loss": self.loss}
 
     def values(self) -> dict[str, float | int]:
-        """Learning rate and skipped steps."""
-        return {"learning_rate": float(self.optimizer.learning_rate), "nonfinite_steps": self.nonfinite_steps()[0]}
+        """Learning rate and skipped steps, and what the last check measured."""
+        rate = float(self.optimizer.learning_rate)
+        return {**super().values(), "learning_rate": rate, "nonfinite_steps": self.nonfinite_steps()[0]}
 
     def progress(self) -> dict[str, float]:
         """The loss."""

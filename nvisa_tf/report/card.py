@@ -76,6 +76,11 @@ def _method(config: RunConfig, report: dict[str, Any], info: dict[str, Any]) -> 
     rows.append(["options other than the default", ", ".join(shown) or "none"])
     if "epoch" in report:
         rows.append(["training", f"{number(report['epoch'])} epochs, {number(report.get('minutes', 0.0), 3)} minutes"])
+    ends = dict(report.get("initialization", {}).get("ended_early", {}))
+    if "ended_early" in report:
+        ends["training"] = report["ended_early"]
+    if ends:
+        rows.append(["stopped paying", "; ".join(f"{name} {why}" for name, why in ends.items())])
     if info.get("command"):
         rows.append(["command", info["command"]])
     return rows

@@ -97,6 +97,9 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
             raise ValueError(f"{done}, and epochs is {config.train.epochs}; give at least as many.")
         if trainer.initialized and not trainer.total_steps:
             raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
+        if trainer.initialized and trainer.stage.why_ended():
+            ended = f"{run.path} ended at epoch {trainer.epoch:.4g}, as it had stopped paying"
+            raise ValueError(f"{ended}; epochs is a limit, so start a new run, with --init-from {run.path}.")
         run.lengthen(config.train.epochs)
     if trainer.step < trainer.total_steps or not trainer.initialized:
         run.remove_answers()
@@ -156,6 +159,8 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
             model.save(temporary)
         report = score(model, splits, config, bound_samples(config))
         report["epoch"], report["minutes"] = trainer.epoch, trainer.minutes
+        if why := trainer.stage.why_ended():
+            report["ended_early"] = why
         if run.init():
             report["initialization"] = run.init()
         found = assign(model, splits.parts())

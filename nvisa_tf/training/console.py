@@ -51,6 +51,7 @@ class ConsoleMonitor(Monitor):
                 total=progress.total_steps, initial=progress.step, unit="step", desc=progress.stage, dynamic_ncols=True, smoothing=0.1
             )
         else:
+            self._bar.total = progress.total_steps  # the end may have come nearer
             self._bar.update(progress.step - self._bar.n)
         skipped = f" skipped {progress.nonfinite_steps}" if progress.nonfinite_steps else ""
         values = " ".join(f"{name} {_short(value)}" for name, value in progress.values.items())
@@ -96,6 +97,10 @@ class ConsoleMonitor(Monitor):
     def on_initialization(self, message: str) -> None:
         """Say how far the initialization is."""
         print(self._before + message, file=sys.stderr, flush=True)
+
+    def on_early_end(self, message: str) -> None:
+        """Say that a stage ended before its limit."""
+        tqdm.write(self._before + message, file=sys.stderr)
 
     def on_message(self, message: str) -> None:
         """Warn."""

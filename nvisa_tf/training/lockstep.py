@@ -81,7 +81,7 @@ def train_in_lockstep(
                 group, run = behind, None  # the old program's data go before the new one's come
                 gc.collect()
                 run = _runner([trainers[number] for number in group])
-            run(wanted[group[0]])
+            run(min(wanted[number] for number in group))  # they may end at different steps
             for number in group:
                 ask(number)
     return results

@@ -26,7 +26,7 @@ class Progress(NamedTuple):
 
     Attributes:
       stage: the name of the stage.
-      step, total_steps: of the stage.
+      step, total_steps: of the stage, whose end may come nearer.
       epoch: passes over the data done in the stage.
       values: the numbers that the stage shows, by name.
       nonfinite_steps: skipped in the stage.
@@ -58,6 +58,9 @@ class Monitor:
 
     def on_initialization(self, message: str) -> None:
         """How the stages before the last go, and how they went."""
+
+    def on_early_end(self, message: str) -> None:
+        """A stage ended before its limit, as it had stopped paying."""
 
     def on_message(self, message: str) -> None:
         """Something a person should know."""

@@ -23,10 +23,12 @@ from nvisa_tf.models.stage import steps_per_epoch
 from nvisa_tf.training.batches import step_runner
 from nvisa_tf.training.checkpoints import Checkpoints, numbered_checkpoints
 from nvisa_tf.training.divergence import SkippedSteps, check_in_a_row
+from nvisa_tf.training.kept import keep_early_ends, keep_initialization, keep_report
 from nvisa_tf.training.monitors import Monitor, Progress, StopReason
 from nvisa_tf.training.rows import evaluation_row, reset, stage_row
 
 REPORTS_A_STAGE = 5  # of the stages before the last
+REPORTS_UP_TO_A_LIMIT = 20  # of those that may end long before
 
 
 class Trainer:
@@ -64,6 +66,7 @@ class Trainer:
         self._stop: StopReason | None = None
         self._runner: tuple[TrainingStage, Callable[[int], None]] | None = None
         self._finished = False
+        self._ended_early: dict[str, str] = {}  # why stages before ended, by name
 
     @property
     def stage(self) -> TrainingStage:
@@ -87,7 +90,7 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the stage."""
+        """Steps of the stage, as far as is known."""
         return self.stage.total_steps
 
     @property
@@ -126,7 +129,7 @@ class Trainer:
             batch_size=stage.batch_size,
             seed=stage.shuffle_seed,
             pipeline=train.pipeline,
-            total_steps=stage.total_steps,
+            total_steps=stage.most_steps,
             xla=train.xla,
         )
 
@@ -165,8 +168,10 @@ class Trainer:
                 self._tell(f"Checkpoint {', '.join(damaged)} cannot be read; going on from step {step}, the one before.")
             self.run.rewind_metrics(step if self._index == last else -1)
             self.run.rewind_stages(self.stage.name, step, [stage.name for stage in self.stages])
+            init = self.run.init()
+            self._ended_early = dict(init.get("ended_early", {}))
             if self._index < last:
-                self.stage.report = self.run.init()
+                self.stage.report = init
         return step
 
     def train(self) -> StopReason:
@@ -222,9 +227,10 @@ class Trainer:
         """One stage from where it stands to its end or a stop."""
         train, stage, is_last = self.config.train, self.stage, self._index == len(self.stages) - 1
         per_epoch = self.steps_per_epoch
-        report_epochs = train.eval_epochs if is_last else max(1, stage.total_steps // per_epoch // REPORTS_A_STAGE)
+        reports = REPORTS_UP_TO_A_LIMIT if stage.check_steps else REPORTS_A_STAGE
+        report_epochs = train.eval_epochs if is_last else max(1, stage.most_steps // per_epoch // reports)
         report_steps = max(1, round(report_epochs * per_epoch))
-        marks = [report_steps, *([stage.refresh_steps] if stage.refresh_steps else [])]
+        marks = [steps for steps in (report_steps, stage.refresh_steps, stage.check_steps) if steps]
         checkpoints = self._checkpoints() if self.run else None
         step = int(stage.step.numpy())
         saved_at, has_worked = -1, not self._restored
@@ -233,10 +239,13 @@ class Trainer:
                 return
             stage.begin()
             self._restored = True
+            if stage.check_steps:
+                stage.check()
             clock()
-            self._write_report(stage)
+            keep_report(self.run, stage, self._ended_early, self.minutes)
             if is_last and stage.total_steps:
-                self._write_bound_before(stage)
+                is_random = len(self.stages) == 1 and not self.config.train.init_from
+                keep_initialization(self.run, self.model, stage, self._held_out, is_random)
             if checkpoints:  # so that there is something to resume from the first moment on
                 checkpoints.save(step)
                 self._forget_earlier_stages()
@@ -252,6 +261,8 @@ class Trainer:
             self._report_progress(stage, elapsed, n_steps)
             if stage.refresh_steps and step % stage.refresh_steps == 0:
                 stage.refresh()
+            if stage.check_steps and step % stage.check_steps == 0:
+                stage.check()
             if step % report_steps == 0 or step == stage.total_steps:
                 skipped.check(stage, step == stage.total_steps, self.run is not None)
                 if is_last:
@@ -272,8 +283,9 @@ class Trainer:
             if has_worked:  # else it was resumed at its end, and has finished
                 stage.finish()
                 clock()
-                self._write_report(stage)
+                keep_report(self.run, stage, self._ended_early, self.minutes)
                 self._tell_report(stage)
+                self._note_early_end(stage, is_last)
         if checkpoints and saved_at != step:
             checkpoints.save(step)
 
@@ -291,22 +303,19 @@ class Trainer:
         for stage in self.stages[: self._index]:
             self.run.remove_checkpoints(stage.name)
 
-    def _write_report(self, stage: TrainingStage) -> None:
-        """Keep in init.json what a stage found."""
-        if stage.report and self.run:
-            self.run.write_init({**stage.report, "minutes": self.minutes})
-
-    def _write_bound_before(self, stage: TrainingStage) -> None:
-        """Keep in init.json how held-out examples score before the last stage, as what its end must not fall below."""
-        if self.run:
-            scores = {name: float(f"{value:.6g}") for name, value in stage.held_out(self._held_out).items() if math.isfinite(value)}
-            if scores:
-                self.run.write_init({**self.run.init(), **scores})
-
     def _tell_report(self, stage: TrainingStage) -> None:
         for name in ("accuracy", "distilled_accuracy"):
             if name in stage.report:
                 self._tell_of_initialization(f"{stage.report['method']}: {name.replace('_', ' ')} {100 * stage.report[name]:.2f}%")
+
+    def _note_early_end(self, stage: TrainingStage, is_last: bool) -> None:
+        """Tell where a stage ended before its limit, and keep it; of the last stage, the run's report has it."""
+        if why := stage.why_ended():
+            if not is_last:
+                self._ended_early[stage.name] = why
+                keep_early_ends(self.run, self._ended_early)
+            for monitor in self.monitors:
+                monitor.on_early_end(f"{stage.name}: {why}")
 
     def _report_progress(self, stage: TrainingStage, elapsed: float, n_steps: int) -> None:
         step = int(stage.step.numpy())

@@ -96,6 +96,13 @@ def test_a_bound_below_that_before_training_or_that_is_no_number():
         assert "so the model cannot be trusted; try --scaling auto" in warning
     (warning,) = warnings_of({"held_out_iw_bound": -0.9e15, "initialization": {"held_out_iw_bound": -120.0}}, flat)
     assert "lower than before training" in warning
+    initialization = {"held_out_iw_bound": -120.0, "model": "initialization.keras"}
+    (warning,) = warnings_of({"held_out_iw_bound": -0.9e15, "initialization": initialization}, flat)
+    assert "training did harm; the model of before training answers where RUN/initialization.keras is given to predict" in warning
+    (warning,) = of_bounds(rows_of(WINE), before=-15.0, kept="initialization.keras")
+    assert "scores of new examples are unsure; the model of before training answers where RUN/initialization.keras" in warning
+    (warning,) = of_bounds(rows_of(PHOTOS), before=0.0, kept="initialization.keras")  # which fell from what it was trained to
+    assert "initialization.keras" not in warning
 
 
 @pytest.mark.parametrize(

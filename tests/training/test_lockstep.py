@@ -104,7 +104,7 @@ def test_one_that_fails_leaves_the_others_alone_and_is_told_of(data, tmp_path):
     runs = [RunDirectory.create(tmp_path / str(seed), CONFIG.replace({"seed": seed}), {}) for seed in SEEDS]
     together = [trainer(data, seed, run) for seed, run in zip(SEEDS, runs, strict=True)]
     for one in together:
-        one.stage.total_steps = 0
+        one.stage.most_steps = 0
     ended = []
     with runs[0].locked():
         first, second = train_in_lockstep(together, lambda one, result: ended.append((one, result)))

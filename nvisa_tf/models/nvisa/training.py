@@ -15,12 +15,15 @@ from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
+from nvisa_tf.models import plateau
 from nvisa_tf.models.base import TrainingData, TrainingStage
+from nvisa_tf.models.pretraining import held_out_part
 from nvisa_tf.models.stage import Stage, steps_per_epoch
 
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
+HELD_OUT = 2_000  # examples that are looked at to see whether training still pays, at most
 # Checkpoints made until November 2026 have these names for the running means.
 CHECKPOINT_NAMES = {"assignment_entropy": "entropy_y", "mean_assignment_entropy": "entropy_usage"}
 
@@ -76,7 +79,8 @@ def stages(model: NVISA, data: TrainingData, config: RunConfig) -> Sequence[Trai
     if not isinstance(options, NVISAOptions):
         raise ValueError(f"NVISA is trained by the options of the method nvisa, and the configuration is of {config.method}.")
     before = [] if options.init == "random" else initialization_stages(model, data, options, config.train)
-    return [*before, NVISAStage(model, data.train, options, config.train)]
+    held_out = held_out_part(data, HELD_OUT) if config.train.stop_early else None
+    return [*before, NVISAStage(model, data.train, options, config.train, held_out)]
 
 
 def answering_state(model: NVISA, options: NVISAOptions) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -95,18 +99,20 @@ class NVISAStage(Stage):
       data: what to learn from.
       options: NVISA's.
       train: the run's.
+      held_out: raw examples [n, *input_shape] on whose clusters and bound it ends where these have settled; None: `epochs` are its end.
     """
 
     metric_groups: Mapping[str, Sequence[str]] = {
         "bound": ("bound", "loss", "log_p_x", "kl_y", "kl_z", "l2", "consistency", "held_out_iw_bound"),
         "annealing": ("eps_x", "eps_z", "learning_rate"),
         "gradient": ("grad_norm", "ess", "nonfinite_steps"),
-        "clusters": ("assignment_entropy", "mean_assignment_entropy"),
+        "clusters": ("assignment_entropy", "mean_assignment_entropy", "changed_clusters"),
     }
 
-    def __init__(self, model: NVISA, data: Dataset, options: NVISAOptions, train: TrainConfig) -> None:
-        super().__init__("nvisa", data.x, batch_size=train.batch_size, epochs=train.epochs, shuffle_seed=train.seed)
-        self._model, self._options, self._seed = model, options, train.seed
+    def __init__(self, model: NVISA, data: Dataset, options: NVISAOptions, train: TrainConfig, held_out: np.ndarray | None = None) -> None:
+        length: dict[str, Any] = {"epochs": train.epochs, "stop_early": held_out is not None}
+        super().__init__("nvisa", data.x, batch_size=train.batch_size, shuffle_seed=train.seed, **length)
+        self._model, self._options, self._seed, self._held_out = model, options, train.seed, held_out
         model.rng_seed.assign(train.seed)  # every draw of the run is the configuration's, whoever made the model
         compile_for_training(model, options, train, steps_per_epoch(len(data), train.batch_size))
         self.step = model.step
@@ -127,6 +133,7 @@ class NVISAStage(Stage):
             "eps_z": float(model.eps_z.numpy()),
             "learning_rate": float(model.optimizer.learning_rate),
             "nonfinite_steps": int(model.skipped.numpy()),
+            **({"changed_clusters": self.checks.changed_of_last_quarter()} if self.checks else {}),
         }
 
     def progress(self) -> dict[str, float]:
@@ -137,6 +144,27 @@ class NVISAStage(Stage):
         """The importance-weighted bound."""
         return {"held_out_iw_bound": float(self._model.score_samples(x, self._options.eval_samples, self._seed).mean())}
 
+    def look(self, checks: plateau.Checks) -> None:
+        """Keep clusters and bound of what is held out, as the model would answer if training ended here."""
+        if self._held_out is None:
+            raise ValueError("Nothing is held out that clusters and bound could be looked at; give held_out.")
+        with self.averages_in_place():
+            bound = self._model.score_samples(self._held_out, 1, self._seed).mean()
+            checks.add(-bound / self._model.config.input_dim, self._model.predict_clusters(self._held_out))
+
+    def has_stopped_paying(self, checks: plateau.Checks) -> bool:
+        """Whether hardly a cluster changed in the last quarter of the steps, and the bound hardly rose."""
+        return plateau.has_settled(checks.count, checks.changed_of_last_quarter(), self._gained(checks))
+
+    def _gained(self, checks: plateau.Checks) -> float:
+        """What the bound of an input value gained in the last quarter of the steps, nats."""
+        return float(checks.measures[plateau.before_last_quarter(checks.count)] - checks.measures[-1])
+
+    def reason(self, checks: plateau.Checks) -> str:
+        """What hardly changed."""
+        changed, gained = checks.changed_of_last_quarter(), self._gained(checks)
+        return f"{changed:.1%} of the clusters changed in the last quarter, and the bound of a value gained {gained:.2g} nats"
+
     def nonfinite_steps(self) -> tuple[int, int]:
         """In all, and in a row at the end."""
         return int(self._model.skipped.numpy()), int(self._model.skipped_in_a_row.numpy())
@@ -145,7 +173,8 @@ class NVISAStage(Stage):
         """The model, with its step and seed, its optimizer and its running means."""
         # A Keras metric is not trackable as such; its variables are.
         running = {CHECKPOINT_NAMES.get(name, name): [v.value for v in metric.variables] for name, metric in self._model.trackers.items()}
-        return {"model": self._model, "optimizer": self._model.optimizer, "metrics": running}
+        found = {"checks": self.checks.checkpointables()} if self.checks else {}
+        return {"model": self._model, "optimizer": self._model.optimizer, "metrics": running, **found}
 
     def averages_in_place(self) -> contextlib.AbstractContextManager[None]:
         """The model with the moving averages of its weights, where the options ask for them, until the end."""
