@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.manifold import TSNE
+from sklearn.metrics import pairwise_distances_argmin
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsRegressor
 from threadpoolctl import threadpool_limits
 
-from nvisa_tf.clustering.balanced_kmeans import balanced_kmeans
+from nvisa_tf.clustering.balanced_kmeans import BalancedClusters, balanced_kmeans
 
 FITS = 10  # from different starts; the best is kept
 MAPPED = 10_000  # codes that t-SNE maps; its time grows a little faster than their number
@@ -73,7 +74,7 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
         hard = np.eye(n_clusters)[kmeans.labels_]
         return Mixture(*_moments(codes, hard), hard, None, kmeans.predict)
     if method == "balanced":
-        best = max((balanced_kmeans(codes, n_clusters, seed + i) for i in range(FITS)), key=lambda fit: fit.objective)
+        best = best_balanced(codes, n_clusters, seed)
         return Mixture(*_moments(codes, best.responsibilities), best.responsibilities, None, best.predict)
     if method == "ae_gmm":
         gmm = _fit(codes, n_clusters, "full", seed)
@@ -86,6 +87,19 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
     soft = np.asarray(neighbours.predict(codes))
     return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))
+
+
+@threadpool_limits.wrap(limits=1)  # as above
+def best_balanced(codes: np.ndarray, n_clusters: int, seed: int) -> BalancedClusters:
+    """The fit of `FITS` with the best objective to codes of length 1, [n, D]."""
+    codes = np.asarray(codes, np.float64)
+    return max((balanced_kmeans(codes, n_clusters, seed + i) for i in range(FITS)), key=lambda fit: fit.objective)
+
+
+def given_clusters(codes: np.ndarray, responsibilities: np.ndarray) -> Mixture:
+    """Clusters that were found elsewhere as components among codes [n, D]; responsibilities: [n, K]. `predict` is by the nearest mean."""
+    weights, means, variances = _moments(np.asarray(codes, np.float64), responsibilities)
+    return Mixture(weights, means, variances, responsibilities, None, lambda other: pairwise_distances_argmin(other, means))
 
 
 class Gaussians(NamedTuple):

@@ -9,6 +9,8 @@ from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig
 from nvisa_tf.config.objectives import OBJECTIVES, Objective
 from nvisa_tf.config.options import check_fields, option
 
+OF_IMAGES = ("contrastive", "mutual_information", "contrastive_information", "best_information")  # initializations that change images
+
 
 @dataclasses.dataclass(frozen=True)
 class NVISAConfig(NetworkConfig):
@@ -149,8 +151,10 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
         "random",
         "initialization: random weights, or an autoencoder's codes clustered by k-means (ae_kmeans), by a Gaussian mixture (ae_gmm), or by "
         "one in their t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or the codes of a contrastive network cut into clusters of "
-        "equal size (contrastive; not in the paper); with eps_start 0.25 or so",
-        ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", "contrastive"),
+        "equal size (contrastive; not in the paper), or a network that gives clusters itself, alike however an image is changed, from "
+        "random weights (mutual_information), from the contrastive network's clusters (contrastive_information), or whichever has the "
+        "better objective on held-out images (best_information; none of the three in the paper); with eps_start 0.25 or so",
+        ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES),
     )
     init_epochs: int = option(
         50, "epochs of the autoencoder, and of the contrastive network, where init is not random (500 steps at least)", minimum=1
@@ -178,5 +182,5 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
     @property
     def image_changers(self) -> tuple[str, ...]:
         """What is chosen that changes images, in words."""
-        chosen = {"augment": self.augment, "init contrastive": self.init == "contrastive"}
+        chosen = {"augment": self.augment, f"init {self.init}": self.init in OF_IMAGES}
         return tuple(name for name, is_chosen in chosen.items() if is_chosen)

@@ -50,7 +50,7 @@ def few_steps(monkeypatch):
 def augmented(monkeypatch):
     """What the stages make of images: the changed ones, and how far they were to be changed."""
     seen = []
-    monkeypatch.setattr(pretraining, "augment", lambda x, seed, how: seen.append((augment(x, seed, how), how)) or seen[-1][0])
+    monkeypatch.setattr(pretraining, "augment", lambda x, seed, how, **_: seen.append((augment(x, seed, how), how)) or seen[-1][0])
     return seen
 
 

@@ -157,7 +157,7 @@ def test_images_are_changed_as_the_options_say_in_training_and_in_distillation(r
     assert Augmentation() == Augmentation.from_config(StepOptions())
 
     given = []
-    monkeypatch.setattr(initialization, "augment", lambda x, seed, how: given.append(how) or tf.cast(x, tf.float32))
+    monkeypatch.setattr(initialization, "augment", lambda x, seed, how, **_: given.append(how) or tf.cast(x, tf.float32))
     data = Dataset("noise", rng.uniform(size=(20, 4, 4)).astype(np.float32))
     options = config.replace({"init": "ae_gmm"}).model
     *_, distillation = initialization_stages(model, TrainingData(data, data), options, config.train)

@@ -4,8 +4,8 @@ An autoencoder is made of the model's own parts: the encoder's trunk, a linear c
 its codes; q(y|x) is taught the mixture's responsibilities (distillation), q(z|y,x) gives the code, p(z|y) is the mixture's component, so
 that annealing can begin at a small eps, with clusters already there. VaDE (Jiang et al., IJCAI 2017) begins likewise; Li et al. (IJCNN
 2020) report 98.04 +- 0.17 on MNIST from it. With init "contrastive" the clusters are found among the codes of a contrastive network, which
-do not depend on how an image is changed, and the mixture is of the autoencoder's codes in these clusters. No label is looked at but for
-scores.
+do not depend on how an image is changed, and with "mutual_information", "contrastive_information" or "best_information" a network gives
+them; the mixture is then of the autoencoder's codes in these clusters. No label is looked at but for scores.
 
 Shapes: n examples, B of a batch, K clusters, D latent dimensions, H units of the trunk's last layer, d values an example.
 """
@@ -13,13 +13,15 @@ Shapes: n examples, B of a batch, K clusters, D latent dimensions, H units of th
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from sklearn.linear_model import Ridge
 
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import check_installed, fit_mixture, spread_rows
+from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_rows
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
@@ -28,23 +30,27 @@ from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import LatentHead
 from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.models.base import TrainingData, TrainingStage
-from nvisa_tf.models.keras_model import check_images, weights_of
+from nvisa_tf.models.keras_model import check_images, encode_all, weights_of
+from nvisa_tf.models.mutual_information import MutualInformationStage
+from nvisa_tf.models.nvisa.information import JUDGED, information_stage, information_tries
 from nvisa_tf.models.nvisa.training import starting_eps
-from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, rescale
+from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, held_out_part, rescale
 from nvisa_tf.models.stage import AdamStage, derived_seed
 
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
+ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 LEAST_STEPS = 500  # of every stage, where few examples make an epoch short
 DISTILLATION_EPOCHS = 10
 CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
+RIDGE = 1e-3  # of the squares of a code's weights, beside its mean squared error
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
 def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOptions, train: TrainConfig) -> list[TrainingStage]:
-    """The autoencoder, the contrastive network if there is one, and distillation; everything is drawn from the run's seed.
+    """The autoencoder, the networks that find the clusters if it does not, and distillation; everything is drawn from the run's seed.
 
     Args:
       model: its preprocessing set; its networks and its prior are changed.
@@ -56,7 +62,13 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
     """
     check_installed(options.init)
     check_images(options, data.train)
-    common: dict[str, Any] = {"epochs": options.init_epochs, "least_steps": LEAST_STEPS, "learning_rate": 1e-3}
+    common: dict[str, Any] = {
+        "epochs": options.init_epochs,
+        "least_steps": LEAST_STEPS,
+        "learning_rate": 1e-3,
+        "held_out": held_out_part(data) if train.stop_early else None,
+        "xla": train.xla,
+    }
     autoencoder = AutoencoderStage(
         model,
         data.train,
@@ -67,20 +79,27 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
         batch_size=train.batch_size,
         **common,
     )
-    found_by: AutoencoderStage | ContrastiveStage = autoencoder
-    if options.init == "contrastive":
-        found_by = ContrastiveStage(
+    found_by: list[ClusterFinder] = [autoencoder]
+    keep = {"model": model, "head": autoencoder.head}
+    taught_by = None
+    if options.init in ("contrastive", "contrastive_information", "best_information"):
+        taught_by = ContrastiveStage(
             model,
             data.train,
             seed=derived_seed(train.seed, 6),
             shuffle_seed=derived_seed(train.seed, 7),
             augmentation=Augmentation.from_config(options),
-            keep={"model": model, "head": autoencoder.head},
+            keep=keep,
             batch_size=CONTRASTIVE_BATCH,
             **common,
         )
-    distillation = DistillationStage(model, data, options, train, autoencoder, found_by)
-    return [autoencoder, *([found_by] if found_by is not autoencoder else []), distillation]
+        found_by.append(taught_by)
+    if options.init == "contrastive_information":
+        found_by.append(information_stage(model, data, options, train, keep, taught_by=taught_by))
+    if options.init in ("mutual_information", "best_information"):
+        tries = information_tries(model, data, options, train, keep, taught_by)
+        found_by += [*tries, information_stage(model, data, options, train, keep, tries=tries)]
+    return [*found_by, DistillationStage(model, data, options, train, autoencoder, found_by[-1])]
 
 
 class DistillationStage(AdamStage):
@@ -94,7 +113,7 @@ class DistillationStage(AdamStage):
       data: what to learn from, and what is scored.
       options, train: of the run.
       autoencoder: whose codes q(z|y,x) is to give.
-      found_by: whose codes the clusters are found among.
+      found_by: whose codes the clusters are found among, or whose clusters they are.
     """
 
     def __init__(
@@ -104,7 +123,7 @@ class DistillationStage(AdamStage):
         options: NVISAOptions,
         train: TrainConfig,
         autoencoder: AutoencoderStage,
-        found_by: AutoencoderStage | ContrastiveStage,
+        found_by: ClusterFinder,
     ) -> None:
         self.model, self._data, self._options = model, data, options
         self._autoencoder, self._found_by = autoencoder, found_by
@@ -122,6 +141,8 @@ class DistillationStage(AdamStage):
             shuffle_seed=derived_seed(train.seed, 4),
             seed=derived_seed(train.seed, 5),
             learning_rate=1e-3,
+            stop_early=train.stop_early,
+            xla=train.xla,
         )
 
     # Made when they are first needed, which in a run that is past this stage is never; init_scope, as that may be within a graph.
@@ -152,31 +173,41 @@ class DistillationStage(AdamStage):
         model, options, part, test = self.model, self._options, self._part, self._data.test
         codes = rescale(model.decoder, self._autoencoder.head, self._autoencoder.codes(part))
         self._data.tell(f"{options.init}: {len(part)} codes")
-        seed, n_clusters = derived_seed(self._run_seed, 3), model.config.n_clusters
-        if isinstance(self._found_by, ContrastiveStage):
-            mixture = fit_mixture(self._found_by.codes(part), n_clusters, "balanced", seed).among(codes)
-        else:
-            mixture = fit_mixture(codes, n_clusters, options.init, seed)
+        mixture, predict = self._find(codes)
         model.prior.set_mixture(mixture.weights, mixture.means, mixture.variances)
+        if isinstance(self._found_by, MutualInformationStage):
+            self._found_by.give(model.encoder, model.cluster_head)
+            read_codes(model, self._autoencoder.head, part, codes)
         give_code(model.latent_head, self._autoencoder.head)
         model.eps_x.assign(starting_eps(options, "x"))
         model.eps_z.assign(starting_eps(options, "z"))
         set_scale(model, part, codes)
         self.responsibilities.assign(mixture.responsibilities)
         self.codes.assign(codes)
-        self.report = {"method": options.init, "epochs": options.init_epochs, "examples": len(part)}
+        self.report = {**self._found_by.report, "method": options.init, "epochs": options.init_epochs, "examples": len(part)}
         if mixture.log_likelihood is not None:
             self.report["log_likelihood"] = mixture.log_likelihood
         if test.y is not None:
-            scores = clustering_scores(test.y, mixture.predict(self._found_by.codes(test).astype(np.float64)))
-            self.report.update(scores._asdict())
+            self.report.update(clustering_scores(test.y, predict(test))._asdict())
+
+    def _find(self, codes: np.ndarray) -> tuple[Mixture, Callable[[Dataset], np.ndarray]]:
+        """The clusters as components among the autoencoder's codes [n, D], and a function that gives the clusters of examples."""
+        found_by, part = self._found_by, self._part
+        if isinstance(found_by, MutualInformationStage):
+            return given_clusters(codes, found_by.probabilities(part)), lambda data: found_by.probabilities(data).argmax(1)
+        seed, n_clusters = derived_seed(self._run_seed, 3), self.model.config.n_clusters
+        if isinstance(found_by, ContrastiveStage):
+            mixture = fit_mixture(found_by.codes(part), n_clusters, "balanced", seed).among(codes)
+        else:
+            mixture = fit_mixture(codes, n_clusters, self._options.init, seed)
+        return mixture, lambda data: mixture.predict(found_by.codes(data).astype(np.float64))
 
     def train_step(self, batch: tf.Tensor) -> None:
         """One step of Adam on the examples with these numbers, integers [B]."""
         target, x = tf.gather(self.responsibilities, batch), tf.gather(self._examples, batch)
         changed = None
         if self._augmentation is not None:
-            changed = self.model.preprocess(augment(x, self.step_seed(), self._augmentation))
+            changed = self.model.preprocess(augment(x, self.step_seed(), self._augmentation, fused=self.fused))
         with tf.GradientTape() as tape:
             h = self.model.encoder(self.model.preprocess(x))
             q_y = self.model.q_y(h)
@@ -187,6 +218,14 @@ class DistillationStage(AdamStage):
                 entropy += tf.nn.softmax_cross_entropy_with_logits(target, logits)
             loss = tf.reduce_mean(entropy + 0.5 * tf.reduce_sum(tf.square(code - tf.gather(self.codes, batch)), 1))
         self.learn(tape, loss)
+
+    measured = "disagreement"
+
+    def measure(self) -> float:
+        """The share of up to `JUDGED` examples whose likeliest cluster is not the one that is taught."""
+        rows = spread_rows(len(self._part), JUDGED, 0)
+        taught = self.responsibilities.numpy()[rows].argmax(1)
+        return float(np.mean(self.model.predict_clusters(np.asarray(self._part.x[rows])) != taught))
 
     def finish(self) -> None:
         """Score q(y|x) as it was taught."""
@@ -226,6 +265,17 @@ def give_code(latent_head: LatentHead, code_head: Any) -> None:
         latent_head.cluster.kernel.assign(tf.zeros_like(latent_head.cluster.kernel))
     latent_head.raw_scale.kernel.assign(tf.zeros_like(latent_head.raw_scale.kernel))
     latent_head.raw_scale.bias.assign(np.full(dim, inverse_softplus(CODE_SD)))
+
+
+def read_codes(model: NVISA, code_head: Any, data: Dataset, codes: np.ndarray) -> None:
+    """Make the linear `code_head` give, of what the model's trunk now is, the nearest to codes [n, D] of `data` (ridge regression).
+
+    So the trunk of another network gives codes at once, and learning them does not cost the clusters that it gives.
+    """
+    features = encode_all(lambda x: model.encoder(model.preprocess(x)), data)
+    fitted = Ridge(alpha=RIDGE * len(data)).fit(features, codes)
+    code_head.kernel.assign(fitted.coef_.T)
+    code_head.bias.assign(fitted.intercept_)
 
 
 def set_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:

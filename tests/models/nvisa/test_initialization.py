@@ -149,7 +149,7 @@ def test_distillation_minimizes_the_cross_entropy_and_the_distance_from_the_code
     bars, seen = Dataset("bars", *bar_images), []
     model = NVISA(dataclasses.replace(tiny_config, input_shape=(6, 6)), seed=0)
     model.set_preprocessing(*input_scaling(bars))
-    monkeypatch.setattr(initialization, "augment", lambda x, seed, how: seen.append((augment(x, seed, how), how)) or seen[-1][0])
+    monkeypatch.setattr(initialization, "augment", lambda x, seed, how, **_: seen.append((augment(x, seed, how), how)) or seen[-1][0])
     config = CONFIG.replace({"augment": changed, "augment_shift": 0.3})
     stage = initialization_stages(model, TrainingData(bars, bars), config.model, config.train)[-1]
     stage.begin()
