@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import types
@@ -15,6 +16,17 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["pytest", "nvisa_tf.models.nvisa.model", "nvisa_tf.runs.workflows", "nvisa_tf.cli.main", "nvisa_tf.cli.train"]
 )
+
+
+def start_forks():
+    """Start the server of these processes, if it is not running, without the working directory on its path.
+
+    There nvisa_tf/ lies without cli/ and export/, so that it would hide an installed package.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONSAFEPATH", "1")
+        multiprocessing.forkserver.ensure_running()
+
 
 PROGRAM = """
 import os, sys
@@ -41,6 +53,7 @@ class Command:
     def __init__(self, words, output, environment=(), first=""):
         argv = ["nvisa-tf", *map(str, words)]
         program = PROGRAM.format(output=str(output), environment=dict(environment), argv=argv, first=first)
+        start_forks()
         self._process = FORKS.Process(target=exec, args=(program, {}))
         self._process.start()
 
