@@ -89,6 +89,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 6.0,
         "learning_rate": 2e-4,
     },
+    # What images get where no preset is named. Training keeps the clusters of the initialization, and is as long as that deserves.
+    "information": {
+        **UMAP_AUGMENTED,
+        "init": "best_information",
+        "init_epochs": 10,
+        "augment_brightness": 1.0,
+        "epochs": 10,
+        "eps_halving_epochs": 6.0,
+    },
     "random_small": RANDOM_SMALL,
     # From random weights seeds differ by twenty points on the digits of the default data set (results/small.md).
     "tsne_augmented_small": {
@@ -114,6 +123,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_floor": 0.12,
         "learning_rate": 1e-4,
         "eval_epochs": 4.0,
+    },
+    # eps as above, since a thousand images are soon overfitted too.
+    "information_small": {
+        **RANDOM_SMALL,
+        **CHANGED,
+        "init": "best_information",
+        "init_epochs": 50,
+        "augment_brightness": 0.5,
+        "epochs": 40,
+        "eps_halving_epochs": 40.0,
+        "eps_floor": 0.12,
+        "learning_rate": 1e-4,
+        "eval_epochs": 8.0,
     },
     # A table's clusters are often of unequal size, and from random weights, or in a t-SNE map, the larger ones are cut in parts
     # (results/tables.md).

@@ -21,6 +21,7 @@ FEW_EXAMPLES = 20  # training examples a cluster, under which there are few
 UNCERTAIN = 0.5  # of the examples, above which assignments are mostly uncertain
 FALL = 0.05  # of the held-out bound's range, and at least `LEAST_FALL`, by which it ends below its best
 LEAST_FALL = 2.0  # nats
+LOST_CLUSTERS = 0.05  # nats by which the clusters' objective ends above that before training
 AGREEMENT = 0.05  # of mean NMI, by which restarts agree less than those of k-means do
 
 
@@ -59,6 +60,7 @@ def warnings_of(
             "held-out bound" if report.get("held_out", True) else "bound",
             report.get("initialization", {}).get("model", ""),
         ),
+        *of_clusters(metrics_rows, report.get("initialization", {})),
         *of_sizes(sizes),
         *of_confidence(report.get("low_confidence_fraction", 0.0), report.get("low_confidence_threshold", 0.8)),
         *(of_number(n_train, len(sizes)) if n_train is not None and sizes else []),
@@ -129,7 +131,7 @@ def of_bounds(
       name: of the bound; where nothing is held out it is that of the training data.
       kept: the file in the run with the model of before the first step; "": there is none.
     """
-    way_back = f"; the model of before training answers where RUN/{kept} is given to predict, report or export in place of RUN"
+    way_back = _way_back(kept)
     if held_out is not None and not math.isfinite(held_out):
         return [
             f"The {name} is {held_out:g}, so the model cannot be trusted; "
@@ -145,7 +147,7 @@ def of_bounds(
         if last.held_out < before - LEAST_FALL and last.trained < before:
             return [
                 f"The {name} ended at {last.held_out:,.0f} nats, lower than before training ({before:,.0f}), so training did harm"
-                f"{way_back if kept else ''}; try a smaller --learning-rate, more --epochs or another --preset."
+                f"{way_back}; try a smaller --learning-rate, more --epochs or another --preset."
             ]
         best = first._replace(epoch=0.0, held_out=before)
     if before is not None:
@@ -153,7 +155,7 @@ def of_bounds(
     if best.held_out - last.held_out <= max(LEAST_FALL, FALL * (best.held_out - lowest)):
         return []
     told = f"The {name} fell from {best.held_out:,.0f} nats at epoch {best.epoch:g} to {last.held_out:,.0f}"
-    go_back = way_back if kept and not best.epoch else ""
+    go_back = "" if best.epoch else way_back
     floor = f"--eps-floor {best.eps:.2g}, " if math.isfinite(best.eps) else ""  # the eps at which it was best
     if last.trained > best.trained:
         return [
@@ -164,6 +166,27 @@ def of_bounds(
         f"{told}, and the training bound fell too, so the model did not follow the annealing{go_back}; "
         f"try {floor}--hold-scales or a larger --eps-halving-epochs."
     ]
+
+
+def of_clusters(rows: Sequence[Mapping[str, Any]], initialization: Mapping[str, Any]) -> list[str]:
+    """Of clusters that do worse by mutual information, on held-out images, than those before the last stage.
+
+    Args:
+      rows: of metrics.csv.
+      initialization: what init.json has.
+    """
+    before = _number(initialization, "held_out_cluster_objective")
+    after = _number(rows[-1], "held_out_cluster_objective") if rows else math.nan
+    if not after > before + LOST_CLUSTERS:  # NaN: one is not known
+        return []
+    return [
+        f"The objective of the clusters on held-out images, lower is better, rose from {before:.3f} to {after:.3f} in training, so "
+        f"training lost clusters{_way_back(initialization.get('model', ''))}; try fewer --epochs or a smaller --learning-rate."
+    ]
+
+
+def _way_back(kept: str) -> str:
+    return f"; the model of before training answers where RUN/{kept} is given to predict, report or export in place of RUN" if kept else ""
 
 
 def of_confidence(fraction: float, threshold: float) -> list[str]:

@@ -41,9 +41,9 @@ class LayerFactory:
         """A dense layer."""
         return keras.layers.Dense(units, name=name, **self._kernel(), **kwargs)
 
-    def convolution(self, filters: int, name: str) -> keras.layers.Conv2D:
-        """A convolution that halves an image's sides, with ReLU."""
-        return keras.layers.Conv2D(filters, 3, 2, "same", data_format=LAST, activation="relu", name=name, **self._kernel())
+    def convolution(self, filters: int, name: str, activation: str | None = "relu") -> keras.layers.Conv2D:
+        """A convolution that halves an image's sides."""
+        return keras.layers.Conv2D(filters, 3, 2, "same", data_format=LAST, activation=activation, name=name, **self._kernel())
 
     def transposed_convolution(self, filters: int, name: str, activation: str | None = "relu") -> keras.layers.Conv2DTranspose:
         """A convolution that doubles an image's sides."""
@@ -61,7 +61,7 @@ class LayerFactory:
         if not filters:
             return self.mlp(math.prod(shape), units, name)
         convolutions = [self.convolution(n, f"{name}_convolution_{i}") for i, n in enumerate(filters)]
-        layers = [keras.layers.Reshape(_with_channels(shape), dtype=DTYPE), *convolutions, keras.layers.Flatten(LAST, dtype=DTYPE)]
+        layers = [keras.layers.Reshape(with_channels(shape), dtype=DTYPE), *convolutions, keras.layers.Flatten(LAST, dtype=DTYPE)]
         layers += self.mlp(math.prod(_halved(shape, len(filters))) * filters[-1], units, name).layers
         return stack(math.prod(shape), layers, name)
 
@@ -71,7 +71,7 @@ class LayerFactory:
         A dense layer gives the small image that a trunk of as many filters would end at, of filters[0] channels, and as many
         transposed convolutions bring it to its size: to filters[1], ... channels and in the end the image's.
         """
-        height, breadth, channels = _with_channels(shape)
+        height, breadth, channels = with_channels(shape)
         small = (*_halved(shape, len(filters)), filters[0])
         more = [n * 2 ** len(filters) - side for n, side in zip(small, (height, breadth), strict=False)]  # where a side is no multiple
         layers = [self.dense(math.prod(small), f"{name}_small", activation="leaky_relu"), keras.layers.Reshape(small, dtype=DTYPE)]
@@ -91,7 +91,8 @@ def stack(input_dim: int, layers: list[Any], name: str) -> keras.Sequential:
     return keras.Sequential([keras.Input((input_dim,), dtype=DTYPE), *layers], name=name)
 
 
-def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+def with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image with its channels, [h, w, c]: one where it has none of its own."""
     return shape if len(shape) == 3 else (*shape, 1)
 
 

@@ -33,7 +33,7 @@ def test_a_model_can_be_compiled_as_each_says(name):
     model = create_model(config.method, config.model, 0)
     if config.method == "nvisa":
         compile_for_training(model, config.model, config.train, per_epoch=11)
-        assert bool(model.optimizer.use_ema) == (name in ("umap_augmented", "tsne_augmented", "contrastive_balanced"))
+        assert bool(model.optimizer.use_ema) == (name in ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information"))
     else:
         Trainer(model, config, Dataset("images", np.zeros((20, 8, 8), np.float32)))
 
@@ -47,7 +47,7 @@ def test_random_slow_is_random_fast_three_times_slower():
 
 def test_the_automatic_preset_goes_by_kind_and_number():
     of = {
-        "nvisa": ("few_images", "tsne_augmented_small", "tsne_augmented_small", "tsne_augmented", "tabular", "tabular"),
+        "nvisa": ("few_images", "information_small", "information_small", "information", "tabular", "tabular"),
         "ae_gmm": ("ae_gmm_small", "ae_gmm_small", "ae_gmm_small", "ae_gmm", "ae_gmm_small", "ae_gmm"),
     }
     for method, names in of.items():

@@ -1,17 +1,17 @@
-"""Clusters by mutual information: the objective against NumPy, the transfer to a model exactly, and initializations by the trainer."""
-
-import dataclasses
+"""Clusters by mutual information: the networks, their consensus, and initializations by the trainer."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from nvisa_tf import NVISA, Dataset, Monitor, NVISAConfig, RunConfig, RunDirectory, StopReason, Trainer, clustering_accuracy, input_scaling
+from nvisa_tf.clustering.consensus import consensus
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models import mutual_information
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.mutual_information import HEADS, MutualInformationStage, give_network, network, objective
+from nvisa_tf.models.cluster_objective import objective
+from nvisa_tf.models.mutual_information import HEADS, Candidate, MutualInformationStage, best_heads, convolutions_for, network
 from nvisa_tf.models.nvisa import information, initialization
 from nvisa_tf.models.pretraining import ContrastiveStage
 
@@ -40,8 +40,8 @@ def data():
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     monkeypatch.setattr(initialization, "LEAST_STEPS", 100)
-    for name in ("LEAST_STEPS", "TRIED_STEPS"):
-        monkeypatch.setattr(information, name, 200)
+    monkeypatch.setattr(initialization, "DISTILLATION_STEPS", 200)
+    monkeypatch.setattr(information, "STEPS", 200)
     monkeypatch.setattr(mutual_information, "TAUGHT_STEPS", 40)
 
 
@@ -51,88 +51,91 @@ def model_of(data, config=CONFIG):
     return model
 
 
-def stage_of(data, name="mutual_information", seed=5, **options):
-    return MutualInformationStage(name, model_of(data), data, seed=seed, held_out=data.x, **{**STAGE, **options})
+def stage_of(data, seed=5, forms=((True, False), (False, False)), **options):
+    model = model_of(data)
+    candidates = [Candidate(f"one_{i}", network(model, i, f"one_{i}", form), taught) for i, (form, taught) in enumerate(forms)]
+    return MutualInformationStage(model, data, candidates=candidates, seed=seed, held_out=data.x, **{**STAGE, **options})
 
 
-def test_the_objective_is_the_change_less_the_weighted_mutual_information(rng):
-    logits, changed = rng.normal(size=(2, 7, 3, 4))
-    found = objective(*(tf.constant(log_softmax(part, -1)) for part in (logits, changed)))
-    for head in range(3):
-        p, q = softmax(logits[:, head], -1), softmax(changed[:, head], -1)
-        usage = p.mean(0)
-        expected = (p * np.log(p / q)).sum(1).mean() - 0.1 * (4 * -(usage * np.log(usage)).sum() - -(p * np.log(p)).sum(1).mean())
-        assert float(found[head]) == pytest.approx(expected, rel=1e-10)
+def weights_of_networks(stage):
+    return [variable.numpy() for one in stage.candidates for variable in one.network.variables]
 
 
-def test_the_answer_to_an_image_is_held_where_it_is_compared_with_a_changed_one(rng):
-    log_p, log_changed = (tf.constant(log_softmax(part, -1)) for part in rng.normal(size=(2, 7, 1, 4)))
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch([log_p, log_changed])
-        both, alone = (tf.reduce_sum(objective(log_p, other)) for other in (log_changed, tf.stop_gradient(log_p)))
-    np.testing.assert_allclose(tape.gradient(both, log_p), tape.gradient(alone, log_p), rtol=1e-9)
-    np.testing.assert_allclose(tape.gradient(both, log_changed), -np.exp(log_p) / 7, rtol=1e-9)
+def test_networks_have_convolutions_or_the_widths_of_the_model(data):
+    convolutional, dense = (network(model_of(data), 3, "network", is_convolutional) for is_convolutional in (True, False))
+    assert [type(layer).__name__ for layer in convolutional.layers].count("Conv2D") == 2
+    assert convolutional.layers[-3].input.shape[1:] == (256,)
+    assert [layer.units for layer in dense.layers if hasattr(layer, "units")] == [32, 16, 2 * HEADS]
+    for one in (convolutional, dense):
+        assert one(tf.zeros([3, 64])).shape == (3, 2 * HEADS)
 
 
-@pytest.mark.parametrize("changes", [{}, {"encoder_filters": (4,)}, {"encoder_units": ()}], ids=str)
-def test_a_model_takes_the_clusters_of_a_head_exactly(data, rng, changes):
-    model = model_of(data, dataclasses.replace(CONFIG, **changes))
-    trained_network = network(model, 3, "network")
-    for variable in trained_network.variables:
-        variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-    x = model.preprocess(tf.constant(data.x[:9]))
-    give_network(trained_network, 2, model.encoder, model.cluster_head)
-    expected = tf.reshape(trained_network(x, training=False), [9, HEADS, 2])[:, 2]
-    np.testing.assert_allclose(model.cluster_head(model.encoder(x)), expected, rtol=1e-4)
+@pytest.mark.parametrize(("shape", "filters"), [((8, 8), (16, 32)), ((28, 28), (16, 32)), ((64, 40, 3), (16, 32, 64)), ((3, 2), (16, 32))])
+def test_images_are_halved_until_they_are_small(shape, filters):
+    assert convolutions_for(shape) == filters
 
 
 def test_a_step_moves_all_weights_and_the_moments_and_is_repeated_by_its_seed(data):
     first, second = stage_of(data), stage_of(data)
-    before = [v.numpy() for v in first.network.variables]
+    before = weights_of_networks(first)
     for stage in (first, second):
         stage.train_step(tf.constant(data.x[:50]))
-    for variable, other, value in zip(first.network.variables, second.network.variables, before, strict=True):
+    for variable, other, value in zip(weights_of_networks(first), weights_of_networks(second), before, strict=True):
         np.testing.assert_array_equal(variable, other)
-        assert not np.array_equal(variable, value) or "bias" in variable.path or "beta" in variable.path
+        assert not np.array_equal(variable, value) or value.ndim == 1  # a bias before normalization has no gradient
     other = stage_of(data, seed=6)
-    other.network.set_weights(before)
     other.train_step(tf.constant(data.x[:50]))
     assert float(other.loss.result()) != float(first.loss.result())  # its images are changed otherwise
 
 
-def test_the_best_of_the_tries_goes_on_and_its_best_head_answers(data, monkeypatch):
-    tries = [stage_of(data, f"try_{seed}", seed) for seed in range(3)]
-    objectives = [np.array([0.3, 0.2]), np.array([0.4, 0.1]), np.array([0.2, 0.2])]
-    judged = iter(objectives)
-    monkeypatch.setattr(MutualInformationStage, "judge", lambda self, x: next(judged))
-    best = stage_of(data, tries=tries)
-    best.begin()
-    for mine, theirs in zip(best.network.variables, tries[1].network.variables, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert best.report == {"tries": {"try_0": 0.2, "try_1": 0.1, "try_2": 0.2}, "chosen": "try_1"}
-    judged = iter([np.arange(HEADS)[::-1]])
-    best.finish()
-    log_p = best.log_probabilities(best.model.preprocess(tf.constant(data.x)))
-    np.testing.assert_allclose(best.probabilities(data), np.exp(log_p[:, HEADS - 1]), rtol=1e-5)
+def test_no_network_depends_on_what_else_is_tried(data):
+    both, alone = stage_of(data), stage_of(data, forms=((True, False),))
+    for stage in (both, alone):
+        stage.train_step(tf.constant(data.x[:50]))
+    for mine, theirs in zip(both.candidates[0].network.variables, alone.candidates[0].network.variables, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_the_best_heads_are_close_to_the_best_and_not_too_many():
+    objectives = np.array([[-0.8, -0.795, np.nan], [-0.805, -0.7, -0.79]])
+    assert best_heads(objectives) == [(1, 0), (0, 0), (0, 1)]
+    assert best_heads(np.zeros([4, 5])) == [(i, j) for i in range(2) for j in range(5)]
+    assert best_heads(np.full([2, 2], np.nan)) == [(0, 0)]  # which is refused once it has to answer
+
+
+def test_the_best_heads_agree_on_the_clusters(data, monkeypatch):
+    stage = stage_of(data)
+    monkeypatch.setattr(
+        MutualInformationStage, "judge", lambda self: np.array([[0.0] * (HEADS - 1) + [-0.3], [-0.295] + [0.0] * (HEADS - 1)])
+    )
+    found, of_others = stage.agreed(data)
+    answers = stage.answers([(0, HEADS - 1), (1, 0)], data)
+    np.testing.assert_allclose(found, consensus(answers, 2).probabilities(answers))
+    np.testing.assert_allclose(of_others(data), found)
+    assert stage.report == {"tries": {"one_0": -0.3, "one_1": -0.295}, "chosen": "one_0", "heads": {"one_0": 1, "one_1": 1}}
+    images = stage.model.preprocess(tf.constant(data.x))
+    log_p = stage.log_probabilities(stage.candidates[0], images)
+    np.testing.assert_array_equal(answers[0], np.argmax(log_p[:, HEADS - 1], 1))
 
 
 def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng):
     config = RUN.model
     contrastive = ContrastiveStage(model_of(data), data, seed=1, augmentation=Augmentation.from_config(config), keep={}, batch_size=100,
                                    epochs=1, shuffle_seed=0, learning_rate=1e-3)  # fmt: skip
-    stage = stage_of(data, taught_by=contrastive, augmentation=Augmentation(rotation=0.0, shift=1e-9))
+    stage = stage_of(data, taught_by=contrastive, augmentation=Augmentation(rotation=0.0, shift=1e-9), forms=((False, True),))
     stage.begin()
-    before = stage.network.get_weights()
+    network = stage.candidates[0].network
+    before = network.get_weights()
     batch = tf.constant(data.x[:50])
     codes = contrastive.encode(batch).numpy().astype(np.float64)
     target = softmax(codes @ stage._centres.numpy() + stage._biases.numpy(), -1)
     assert abs(target.mean(0) - 0.5).max() < 0.2  # clusters of equal size
-    log_p = stage.log_probabilities(stage.model.preprocess(batch), training=True).numpy().astype(np.float64)
-    stage.network.set_weights(before)
+    log_p = stage.log_probabilities(stage.candidates[0], stage.model.preprocess(batch), training=True).numpy().astype(np.float64)
+    network.set_weights(before)
     stage.train_step(batch)
     expected = -2 * (target[:, None] * log_p).sum(-1).mean(0).sum()  # images that are not changed, twice
     assert float(stage.loss.result()) == pytest.approx(expected, rel=1e-3)
-    stage.network.set_weights(before)
+    network.set_weights(before)
     stage.step.assign(mutual_information.TAUGHT_STEPS)
     stage.loss.reset_state()
     stage.train_step(batch)
@@ -141,9 +144,9 @@ def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng)
 
 def test_probabilities_that_are_not_finite_are_refused(data):
     stage = stage_of(data)
-    stage.network.layers[0].kernel.assign(np.full((64, 32), np.nan))
+    stage.candidates[1].network.layers[0].kernel.assign(np.full((64, 32), np.nan))
     with pytest.raises(ValueError, match="not finite; choose another init"):
-        stage.probabilities(data)
+        stage.answers([(1, 0)], data)
 
 
 class Stop(Monitor):
@@ -157,9 +160,7 @@ class Stop(Monitor):
             self.trainer.request_stop()
 
 
-@pytest.mark.parametrize(
-    ("init", "stop_in"), [("best_information", "contrastive_information"), ("contrastive_information", "mutual_information")]
-)
+@pytest.mark.parametrize(("init", "stop_in"), [("best_information", "mutual_information"), ("contrastive_information", "distillation")])
 def test_an_initialization_finds_bars_and_goes_on_after_a_stop_as_if_there_had_been_none(data, tmp_path, init, stop_in):
     config, runs = RUN.replace({"init": init}), [RunDirectory.create(tmp_path / name, RunConfig(), {}) for name in ("straight", "stopped")]
     straight = Trainer(model_of(data), config, data, run=runs[0])
@@ -186,8 +187,6 @@ def test_the_stages_come_in_order(data):
         config = RUN.replace({"init": init})
         return [s.name for s in initialization.initialization_stages(model_of(data), TrainingData(data, data), config.model, config.train)]
 
-    tries = [f"mutual_information_{number}" for number in (1, 2, 3)]
-    assert names("mutual_information") == ["autoencoder", *tries, "mutual_information", "distillation"]
+    assert names("mutual_information") == ["autoencoder", "mutual_information", "distillation"]
     assert names("contrastive_information") == ["autoencoder", "contrastive", "mutual_information", "distillation"]
-    both = ["autoencoder", "contrastive", *tries, "contrastive_information", "mutual_information", "distillation"]
-    assert names("best_information") == both
+    assert names("best_information") == ["autoencoder", "contrastive", "mutual_information", "distillation"]

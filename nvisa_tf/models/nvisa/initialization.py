@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import Ridge
 
 from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_rows
@@ -30,9 +29,9 @@ from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import LatentHead
 from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.models.base import TrainingData, TrainingStage
-from nvisa_tf.models.keras_model import check_images, encode_all, weights_of
+from nvisa_tf.models.keras_model import check_images, weights_of
 from nvisa_tf.models.mutual_information import MutualInformationStage
-from nvisa_tf.models.nvisa.information import JUDGED, information_stage, information_tries
+from nvisa_tf.models.nvisa.information import JUDGED, TRIED, information_stage
 from nvisa_tf.models.nvisa.training import starting_eps
 from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, held_out_part, rescale
 from nvisa_tf.models.stage import AdamStage, derived_seed
@@ -42,10 +41,9 @@ if TYPE_CHECKING:
 
 ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
-LEAST_STEPS = 500  # of every stage, where few examples make an epoch short
-DISTILLATION_EPOCHS = 10
+LEAST_STEPS = 500  # of the other stages, where few examples make an epoch short
+DISTILLATION_EPOCHS, DISTILLATION_STEPS = 10, 1_500  # the steps at least
 CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
-RIDGE = 1e-3  # of the squares of a code's weights, beside its mean squared error
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
@@ -94,11 +92,8 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
             **common,
         )
         found_by.append(taught_by)
-    if options.init == "contrastive_information":
-        found_by.append(information_stage(model, data, options, train, keep, taught_by=taught_by))
-    if options.init in ("mutual_information", "best_information"):
-        tries = information_tries(model, data, options, train, keep, taught_by)
-        found_by += [*tries, information_stage(model, data, options, train, keep, tries=tries)]
+    if options.init in TRIED:
+        found_by.append(information_stage(model, data, options, train, keep, taught_by))
     return [*found_by, DistillationStage(model, data, options, train, autoencoder, found_by[-1])]
 
 
@@ -137,7 +132,7 @@ class DistillationStage(AdamStage):
             weights_of(model.encoder, model.cluster_head, model.latent_head),
             batch_size=train.batch_size,
             epochs=DISTILLATION_EPOCHS,
-            least_steps=LEAST_STEPS,
+            least_steps=DISTILLATION_STEPS,
             shuffle_seed=derived_seed(train.seed, 4),
             seed=derived_seed(train.seed, 5),
             learning_rate=1e-3,
@@ -175,9 +170,6 @@ class DistillationStage(AdamStage):
         self._data.tell(f"{options.init}: {len(part)} codes")
         mixture, predict = self._find(codes)
         model.prior.set_mixture(mixture.weights, mixture.means, mixture.variances)
-        if isinstance(self._found_by, MutualInformationStage):
-            self._found_by.give(model.encoder, model.cluster_head)
-            read_codes(model, self._autoencoder.head, part, codes)
         give_code(model.latent_head, self._autoencoder.head)
         model.eps_x.assign(starting_eps(options, "x"))
         model.eps_z.assign(starting_eps(options, "z"))
@@ -194,7 +186,8 @@ class DistillationStage(AdamStage):
         """The clusters as components among the autoencoder's codes [n, D], and a function that gives the clusters of examples."""
         found_by, part = self._found_by, self._part
         if isinstance(found_by, MutualInformationStage):
-            return given_clusters(codes, found_by.probabilities(part)), lambda data: found_by.probabilities(data).argmax(1)
+            probabilities, of_others = found_by.agreed(part)
+            return given_clusters(codes, probabilities), lambda data: of_others(data).argmax(1)
         seed, n_clusters = derived_seed(self._run_seed, 3), self.model.config.n_clusters
         if isinstance(found_by, ContrastiveStage):
             mixture = fit_mixture(found_by.codes(part), n_clusters, "balanced", seed).among(codes)
@@ -265,17 +258,6 @@ def give_code(latent_head: LatentHead, code_head: Any) -> None:
         latent_head.cluster.kernel.assign(tf.zeros_like(latent_head.cluster.kernel))
     latent_head.raw_scale.kernel.assign(tf.zeros_like(latent_head.raw_scale.kernel))
     latent_head.raw_scale.bias.assign(np.full(dim, inverse_softplus(CODE_SD)))
-
-
-def read_codes(model: NVISA, code_head: Any, data: Dataset, codes: np.ndarray) -> None:
-    """Make the linear `code_head` give, of what the model's trunk now is, the nearest to codes [n, D] of `data` (ridge regression).
-
-    So the trunk of another network gives codes at once, and learning them does not cost the clusters that it gives.
-    """
-    features = encode_all(lambda x: model.encoder(model.preprocess(x)), data)
-    fitted = Ridge(alpha=RIDGE * len(data)).fit(features, codes)
-    code_head.kernel.assign(fitted.coef_.T)
-    code_head.bias.assign(fitted.intercept_)
 
 
 def set_scale(model: NVISA, data: Dataset, codes: np.ndarray) -> None:

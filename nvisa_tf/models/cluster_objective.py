@@ -1,0 +1,58 @@
+"""How well clusters do by mutual information: what a network that gives them is trained by, and what compares clusters without labels.
+
+It is regularized information maximization (Krause et al., NeurIPS 2010) with the self-augmented regularizer of IMSAT (Hu et al., ICML
+2017, arXiv 1702.08720), here by changed images instead of adversarial ones. Answers are to be alike for an image however it is changed,
+sure, and with every cluster in use.
+
+Shapes: n examples, B of a batch, d values of one, K clusters, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf.layers.augmentation import Augmentation, augment
+
+INFORMATION, BALANCE = 0.1, 4.0  # weights of the mutual information, and of H(y) in it (Hu et al. have the same)
+JUDGED_AT_ONCE = 1_000  # images, so that memory does not grow with their number
+JUDGED_DRAWS = 0x1D6E  # sets the seed of how held-out images are changed apart from those of the steps
+
+
+def objective(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
+    """What each head is to make small, nats, float32 [H] (Hu et al., equations 3 to 6).
+
+    KL(p(y|x) || p(y|changed x)), where p(y|x) is held, minus `INFORMATION` times (`BALANCE` H(y) - H(y|x)).
+
+    Args:
+      log_p: of images, [B, H, K].
+      log_changed: of the same images, changed, [B, H, K].
+    """
+    p, held = tf.exp(log_p), tf.stop_gradient(log_p)
+    usage = tf.reduce_mean(p, 0)
+    of_clusters = -tf.reduce_sum(tf.math.xlogy(usage, usage), -1)
+    of_images = -tf.reduce_mean(tf.reduce_sum(p * log_p, -1), 0)
+    change = tf.reduce_mean(tf.reduce_sum(tf.exp(held) * (held - log_changed), -1), 0)
+    return change - INFORMATION * (BALANCE * of_clusters - of_images)
+
+
+def held_out_objective(
+    answer: Callable[[tf.Tensor], tf.Tensor], preprocess: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, augmentation: Augmentation
+) -> np.ndarray:
+    """The `objective` of each head on images that are changed by draws of their own, the same for whoever answers; float64 [H].
+
+    Args:
+      answer: log p(y|x), [B, H, K], of images on the model's scale, [B, d].
+      preprocess: brings raw images to it.
+      x: raw images [n, *input_shape].
+      augmentation: how far they are changed.
+    """
+    pieces = []
+    for number, piece in enumerate(np.array_split(x, math.ceil(len(x) / JUDGED_AT_ONCE))):
+        images = tf.constant(piece)
+        changed = augment(images, tf.constant([JUDGED_DRAWS, number]), augmentation, fused=True)
+        pieces.append([answer(preprocess(part)) for part in (images, changed)])
+    return objective(*(tf.concat(parts, 0) for parts in zip(*pieces, strict=True))).numpy().astype(np.float64)
