@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.balanced_kmeans import TEMPERATURE
-from nvisa_tf.clustering.consensus import consensus
+from nvisa_tf.clustering.consensus import average, matching
 from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
@@ -170,24 +170,23 @@ class MutualInformationStage(AdamStage):
         return float(self.judge().min()) + INFORMATION * BALANCE * math.log(self.model.config.n_clusters)
 
     def answers(self, heads: Sequence[tuple[int, int]], data: Dataset) -> list[np.ndarray]:
-        """The likeliest cluster of each example by some heads, (candidate, head), int [n] of each.
+        """p(y|x) by some heads, (candidate, head), float32 [n, K] of each.
 
         Raises:
-          ValueError: a head's probabilities are not finite.
+          ValueError: they are not finite.
         """
         found = []
         for index, head in heads:
-            log_p = encode_all(functools.partial(self._log_probabilities_of, self.candidates[index], head), data)
-            if not np.isfinite(log_p).all():
+            found.append(encode_all(functools.partial(self._probabilities, self.candidates[index], head), data))
+            if not np.isfinite(found[-1]).all():
                 raise ValueError("The network's probabilities are not finite; choose another init, or rescale the data.")
-            found.append(log_p.argmax(1))
         return found
 
-    def _log_probabilities_of(self, candidate: Candidate, head: int, x: tf.Tensor) -> tf.Tensor:
-        return self.log_probabilities(candidate, self.model.preprocess(x))[:, head]
+    def _probabilities(self, candidate: Candidate, head: int, x: tf.Tensor) -> tf.Tensor:
+        return tf.exp(self.log_probabilities(candidate, self.model.preprocess(x))[:, head])
 
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """p(y|x) of examples by the consensus of the best heads, float64 [n, K], and a function that gives it of others.
+        """p(y|x) of examples by the best heads on average, float64 [n, K], and a function that gives it of others.
 
         The report then has the objective of each candidate's best head, the best candidate, and how many heads agreed.
 
@@ -197,13 +196,13 @@ class MutualInformationStage(AdamStage):
         objectives = self.judge()
         heads = best_heads(objectives)
         answers = self.answers(heads, part)
-        found = consensus(answers, self.model.config.n_clusters)
+        matchings = [matching(answers[0], one) for one in answers]
         self.report = {
             "tries": {one.name: round(float(best), 5) for one, best in zip(self.candidates, objectives.min(1), strict=True)},
             "chosen": self.candidates[heads[0][0]].name,
             "heads": dict(Counter(self.candidates[index].name for index, _ in heads)),
         }
-        return found.probabilities(answers), lambda data: found.probabilities(self.answers(heads, data))
+        return average(answers, matchings), lambda data: average(self.answers(heads, data), matchings)
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""

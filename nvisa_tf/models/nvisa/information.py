@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
 BATCH = 256  # over which H(y) is taken
-EPOCHS, STEPS = 4, 600  # of every network; the steps at least
+EPOCHS, STEPS = 4, 500  # of every network; the steps at least
 JUDGED = 5_000  # examples on which they are compared, at most
 # What is tried: (whether it is convolutional, whether it is taught the clusters of contrastive codes first).
 FROM_RANDOM_WEIGHTS = ((True, False), (True, False), (True, False), (False, False))
