@@ -21,6 +21,7 @@ from nvisa_tf.config.presets import PRESETS, SMALL, automatic, better, expected,
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.report.text import tried
 
 CHANGEABLE = {"epochs", "max_minutes", "checkpoint_minutes", "data_dir"}  # by --resume, harmless to exactness
 
@@ -189,6 +190,8 @@ def print_report(report: dict[str, Any]) -> None:
     else:
         print(f"No labels, so no accuracy ({report['description']}).")
     init = report.get("initialization", {})
+    if told := tried(init):
+        print(f"Networks tried first: {told}.")
     if "distilled_accuracy" in init:
         print(f"Its initialization {init['method']} had {100 * init['accuracy']:.2f}%, distilled {100 * init['distilled_accuracy']:.2f}%.")
     if "held_out_iw_bound" in report:

@@ -14,7 +14,7 @@ from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.data import Splits
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.report.text import counted, number
+from nvisa_tf.report.text import counted, number, tried
 
 GENERAL = {"dataset", "data_dir", "input_shape", "seed", "n_clusters"}  # options that the card says in words
 PLACES = ("data_dir", "init_from")  # options that are paths, which concern nobody else
@@ -74,6 +74,8 @@ def _method(config: RunConfig, report: dict[str, Any], info: dict[str, Any]) -> 
     changed = [name for name in section_of(config.method) if name not in GENERAL and values[name] != default[name]]
     shown = [f"{name} = {'(a run)' if name in PLACES else as_text(values[name])}" for name in changed]
     rows.append(["options other than the default", ", ".join(shown) or "none"])
+    if told := tried(report.get("initialization", {})):
+        rows.append(["networks tried first", told])
     if "epoch" in report:
         rows.append(["training", f"{number(report['epoch'])} epochs, {number(report.get('minutes', 0.0), 3)} minutes"])
     ends = dict(report.get("initialization", {}).get("ended_early", {}))

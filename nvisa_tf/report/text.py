@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -46,3 +48,15 @@ def beside(value: float, sd: float) -> str:
 def counted(n: int, word: str) -> str:
     """1 row, 1,797 rows."""
     return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def tried(initialization: Mapping[str, Any]) -> str:
+    """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
+    if "tries" not in initialization:
+        return ""
+    tries = sorted(initialization["tries"].items(), key=lambda pair: pair[1])
+    heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
+    return (
+        f"objective on held-out images, lower is better: {', '.join(f'{name} {value:.3f}' for name, value in tries)}; "
+        f"heads whose clusters were taken, as they come close to the best: {heads}"
+    )

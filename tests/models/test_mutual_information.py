@@ -10,7 +10,7 @@ from nvisa_tf.clustering.consensus import average, matching
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models import mutual_information
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.cluster_objective import objective
+from nvisa_tf.models.cluster_objective import held_out_objective, objective
 from nvisa_tf.models.mutual_information import HEADS, Candidate, MutualInformationStage, best_heads, convolutions_for, network
 from nvisa_tf.models.nvisa import information, initialization
 from nvisa_tf.models.pretraining import ContrastiveStage
@@ -180,6 +180,22 @@ def test_an_initialization_finds_bars_and_goes_on_after_a_stop_as_if_there_had_b
     assert again.train() is StopReason.FINISHED
     for mine, theirs in zip(straight.model.weights, again.model.weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_training_is_judged_by_the_same_objective_before_and_after(data, tmp_path):
+    run = RunDirectory.create(tmp_path / "run", RunConfig(), {})
+    config = RUN.replace({"init": "mutual_information", "epochs": 2, "eval_epochs": 1.0, "augment": True, "eps_start": 0.25})
+    model = model_of(data)
+    Trainer(model, config, data, run=run).train()
+    before, after = run.init()["held_out_cluster_objective"], float(run.metrics()[-1]["held_out_cluster_objective"])
+
+    def answer(scaled):
+        return tf.math.log(model.q_y(model.encoder(scaled)).probs_parameter())[:, None]
+
+    expected = held_out_objective(answer, model.preprocess, data.x, Augmentation.from_config(config.model))[0]
+    assert after == pytest.approx(expected, rel=1e-4)
+    assert before != after
+    assert before == pytest.approx(after, abs=0.1)
 
 
 def test_the_stages_come_in_order(data):

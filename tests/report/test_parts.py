@@ -12,7 +12,7 @@ from nvisa_tf.report.colours import colour_rules
 from nvisa_tf.report.curves import curves
 from nvisa_tf.report.profiles import profiles
 from nvisa_tf.report.projection import project
-from nvisa_tf.report.text import beside, number, percent, score
+from nvisa_tf.report.text import beside, number, percent, score, tried
 
 
 def test_profiles_are_those_of_pandas():
@@ -129,3 +129,12 @@ def test_numbers_are_for_people():
     assert [score(v) for v in (1, 0.9999, 0.98876, -0.012)] == ["100%", "under 100%", "98.9%", "-1.2%"]
     assert [beside(746.893, 314.9), beside(13.0006, 0.8118), beside(2, 1e-9)] == ["747", "13.00", "2"]
     assert [beside(v, 314.9) for v in (314.9, 0.2)] == ["315", "0"]
+
+
+def test_what_an_initialization_tried_is_told_best_first():
+    told = tried({"tries": {"dense_1": -0.7, "convolutional_2": -0.8123}, "chosen": "convolutional_2", "heads": {"convolutional_2": 3}})
+    assert told == (
+        "objective on held-out images, lower is better: convolutional_2 -0.812, dense_1 -0.700; "
+        "heads whose clusters were taken, as they come close to the best: 3 of convolutional_2"
+    )
+    assert tried({"method": "ae_umap"}) == tried({}) == ""
