@@ -35,6 +35,8 @@ os.dup2(1, 2)
 os.environ.update({environment!r})
 sys.argv = {argv!r}
 {first}
+from nvisa_tf.layers import precision
+precision.multiplies_bfloat16 = lambda: False
 from nvisa_tf.cli.main import main
 main()
 """
@@ -93,10 +95,15 @@ def bars():
     return np.clip(noise + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8), y
 
 
-@pytest.fixture(autouse=True)
-def float32_products(monkeypatch):
-    """What is asked of float32's digits holds on every machine; `tests/layers/test_precision.py` has what bfloat16's are."""
-    monkeypatch.setattr("nvisa_tf.layers.precision.multiplies_bfloat16", lambda: False)
+@pytest.fixture(scope="session", autouse=True)
+def float32_products():
+    """What is asked of float32's digits holds on every machine, in `Command` too; `tests/layers/test_precision.py` has bfloat16's.
+
+    Of the whole session, so that it is so in what a module's fixtures train as well.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nvisa_tf.layers.precision.multiplies_bfloat16", lambda: False)
+        yield
 
 
 @pytest.fixture

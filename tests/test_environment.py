@@ -15,7 +15,7 @@ from nvisa_tf.config import backend
 from nvisa_tf.models.nvisa.model import NVISA
 from nvisa_tf.models.registry import import_models
 
-WORDS = "--preset random_small --n-clusters 3 --epochs 2 --latent-dim 2 --n-samples 3"
+WORDS = "--preset random_small --n-clusters 3 --epochs 2 --latent-dim 2 --n-samples 3 --forward-precision float32"
 WORDS += " --encoder-units 8 --posterior-units 8 --decoder-units 8"
 
 

@@ -26,7 +26,7 @@ from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.layers.networks import DTYPE, LAST, LayerFactory, stack, with_channels
-from nvisa_tf.models.cluster_objective import BALANCE, INFORMATION, held_out_objective, objective
+from nvisa_tf.models.cluster_objective import held_out_objective, objective
 from nvisa_tf.models.keras_model import encode_all, weights_of
 from nvisa_tf.models.pretraining import PROJECTION_DIM, Autoencodable, ContrastiveStage
 from nvisa_tf.models.stage import AdamStage
@@ -89,7 +89,7 @@ class MutualInformationStage(AdamStage):
       keep: what later stages need of earlier ones, trackable objects by name; it is checkpointed too.
       taught_by: a contrastive network, whose codes' clusters of equal size some candidates are taught for the first `TAUGHT_STEPS`.
       cluster_seed: of the search for these.
-      **stage: batch_size, epochs, least_steps, shuffle_seed, learning_rate and stop_early, as for `AdamStage`.
+      **stage: batch_size, epochs, least_steps, shuffle_seed and learning_rate, as for `AdamStage`.
     """
 
     def __init__(
@@ -162,12 +162,6 @@ class MutualInformationStage(AdamStage):
             answer = functools.partial(self.log_probabilities, candidate)
             found.append(held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation))
         return np.array(found)
-
-    measured = "excess objective"
-
-    def measure(self) -> float:
-        """How far the objective of the best head is above the least that there can be, nats."""
-        return float(self.judge().min()) + INFORMATION * BALANCE * math.log(self.model.config.n_clusters)
 
     def answers(self, heads: Sequence[tuple[int, int]], data: Dataset) -> list[np.ndarray]:
         """p(y|x) by some heads, (candidate, head), float32 [n, K] of each.

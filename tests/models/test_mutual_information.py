@@ -40,7 +40,7 @@ def data():
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     monkeypatch.setattr(initialization, "LEAST_STEPS", 100)
-    monkeypatch.setattr(initialization, "DISTILLATION_STEPS", 200)
+    monkeypatch.setattr(initialization, "AGREED_STEPS", 200)
     monkeypatch.setattr(information, "STEPS", 200)
     monkeypatch.setattr(mutual_information, "TAUGHT_STEPS", 40)
 

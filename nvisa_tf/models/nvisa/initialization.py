@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 LEAST_STEPS = 500  # of the other stages, where few examples make an epoch short
-DISTILLATION_EPOCHS, DISTILLATION_STEPS = 10, 1_500  # the steps at least
+DISTILLATION_EPOCHS = 10
+AGREED_STEPS = 1_500  # of distillation at least, where networks of other widths agreed on the clusters: there is more to teach
 CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
@@ -132,7 +133,7 @@ class DistillationStage(AdamStage):
             weights_of(model.encoder, model.cluster_head, model.latent_head),
             batch_size=train.batch_size,
             epochs=DISTILLATION_EPOCHS,
-            least_steps=DISTILLATION_STEPS,
+            least_steps=AGREED_STEPS if options.init in TRIED else LEAST_STEPS,
             shuffle_seed=derived_seed(train.seed, 4),
             seed=derived_seed(train.seed, 5),
             learning_rate=1e-3,
