@@ -152,9 +152,8 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
         "initialization: random weights, or an autoencoder's codes clustered by k-means (ae_kmeans), by a Gaussian mixture (ae_gmm), or by "
         "one in their t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or the codes of a contrastive network cut into clusters of "
         "equal size (contrastive; not in the paper), or networks that give clusters themselves, alike however an image is changed, from "
-        "random weights (mutual_information), from the contrastive network's clusters (contrastive_information), or both "
-        "(best_information; none of the three in the paper), of which the best agree by their objective on held-out images; with eps_start "
-        "0.25 or so",
+        "random weights (mutual_information, clusters of any size), from the contrastive network's clusters (contrastive_information), or "
+        "whichever has the better objective on held-out images (best_information; none of the three in the paper); with eps_start 0.25 or so",
         ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES),
     )
     init_epochs: int = option(

@@ -5,12 +5,14 @@ Its objective is that of `nvisa_tf.models.cluster_objective`, for several heads 
 of one data set. So several networks, convolutional and dense, are tried beside each other, some of them first taught clusters that were
 found elsewhere; the heads with the best objective then agree on the clusters.
 
-Shapes: n examples, B of a batch, d values of one, K clusters, H heads.
+The objective asks for clusters of equal size. A network from random weights has further heads, with `FINE` times as many clusters, too
+small to hold more than a part of a group each. Where such a network is the best, these parts are linked to clusters of any size.
+
+Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fine clusters.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.balanced_kmeans import TEMPERATURE
-from nvisa_tf.clustering.consensus import average, matching
+from nvisa_tf.clustering.consensus import average, link, matching, shares
 from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
@@ -33,7 +35,10 @@ from nvisa_tf.models.stage import AdamStage
 
 FILTERS, MOST_FILTERS, SMALL_SIDE = 16, 64, 8  # of a convolutional network: of its first layer, of any, and the side that it ends at
 CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
-HEADS = 5  # of each network; they share what it sees, and end in clusters of their own
+HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
+FINE = 3  # clusters of a head of fine ones for each that is wanted
+FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
+LINKED = 5_000  # examples that are linked, at most; their distances are a matrix
 CLOSE, MOST_HEADS = 0.01, 10  # nats from the best objective up to which heads agree on clusters, and how many do at most
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
@@ -46,26 +51,37 @@ def convolutions_for(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 class Candidate(NamedTuple):
-    """A network that is tried, and whether it is taught clusters first."""
+    """A network that is tried, and whether it is taught clusters first; else it has heads of fine clusters too."""
 
     name: str
     network: keras.Sequential
     is_taught: bool
 
+    @classmethod
+    def made(cls, model: Autoencodable, seed: int, name: str, is_convolutional: bool, is_taught: bool) -> Candidate:
+        """With a new network, from scaled images [B, d] to the logits of all heads, [B, H K] or [B, H (K + F)].
 
-def network(model: Autoencodable, seed: int, name: str, is_convolutional: bool) -> keras.Sequential:
-    """Scaled images [B, d] to the logits of all heads, [B, H K], with batch normalization; a dense one is of the model's widths."""
-    factory, config = LayerFactory(seed, 0.0), model.config
-    filters, widths = (convolutions_for(config.input_shape), CONVOLUTIONAL_UNITS) if is_convolutional else ((), config.encoder_units)
-    layers: list[Any] = []
-    if filters:
-        layers.append(keras.layers.Reshape(with_channels(config.input_shape), dtype=DTYPE))
-        for i, n in enumerate(filters):
-            layers += _normalized(factory.convolution(n, f"{name}_convolution_{i}", None))
-        layers.append(keras.layers.Flatten(LAST, dtype=DTYPE))
-    for i, units in enumerate(widths):
-        layers += _normalized(factory.dense(units, f"{name}_{i}"))
-    return stack(config.input_dim, [*layers, factory.dense(HEADS * config.n_clusters, f"{name}_heads")], name)
+        It has batch normalization; a dense one is of the model's widths.
+        """
+        factory, config = LayerFactory(seed, 0.0), model.config
+        filters, widths = (convolutions_for(config.input_shape), CONVOLUTIONAL_UNITS) if is_convolutional else ((), config.encoder_units)
+        layers: list[Any] = []
+        if filters:
+            layers.append(keras.layers.Reshape(with_channels(config.input_shape), dtype=DTYPE))
+            for i, n in enumerate(filters):
+                layers += _normalized(factory.convolution(n, f"{name}_convolution_{i}", None))
+            layers.append(keras.layers.Flatten(LAST, dtype=DTYPE))
+        for i, units in enumerate(widths):
+            layers += _normalized(factory.dense(units, f"{name}_{i}"))
+        heads = factory.dense(HEADS * config.n_clusters * (1 if is_taught else 1 + FINE), f"{name}_heads")
+        return cls(name, stack(config.input_dim, [*layers, heads], name), is_taught)
+
+
+class LogProbabilities(NamedTuple):
+    """log p(y|x) by the heads of a network, [B, H, K], and by those of fine clusters, if it has some, [B, H, F]."""
+
+    heads: tf.Tensor
+    fine: tf.Tensor | None
 
 
 def _normalized(layer: Any) -> list[Any]:
@@ -124,79 +140,127 @@ class MutualInformationStage(AdamStage):
         self._centres.assign(found.centres.T / TEMPERATURE)
         self._biases.assign(found.biases)
 
-    def log_probabilities(self, candidate: Candidate, scaled: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """log p(y|x) by each head of a network, [B, H, K], of images on the model's scale, [B, d]."""
+    def log_probabilities(self, candidate: Candidate, scaled: tf.Tensor, training: bool = False) -> LogProbabilities:
+        """What a network says of images on the model's scale, [B, d]."""
+        k = self.model.config.n_clusters
         logits = candidate.network(scaled, training=training)
-        return tf.nn.log_softmax(tf.reshape(logits, [-1, HEADS, self.model.config.n_clusters]))
+        heads = tf.nn.log_softmax(tf.reshape(logits[:, : HEADS * k], [-1, HEADS, k]))
+        if candidate.is_taught:
+            return LogProbabilities(heads, None)
+        return LogProbabilities(heads, tf.nn.log_softmax(tf.reshape(logits[:, HEADS * k :], [-1, HEADS, FINE * k])))
 
     def train_step(self, batch: tf.Tensor) -> None:
         """One step of Adam on raw images [B, *input_shape]."""
         images = self.model.preprocess(batch)
         changed = self.model.preprocess(augment(batch, self.step_seed(), self._augmentation, fused=self.fused))
+        is_taught_now = tf.convert_to_tensor(self.step) < TAUGHT_STEPS
+        target = self._target(batch, is_taught_now)
         with tf.GradientTape() as tape:
-            loss = tf.add_n([self._loss(one, batch, images, changed) for one in self.candidates])
+            loss = tf.add_n([self._loss(one, images, changed, target, is_taught_now) for one in self.candidates])
         self.learn(tape, loss)
 
-    def _loss(self, candidate: Candidate, batch: tf.Tensor, images: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        """Of all heads together, nats; images and changed images on the model's scale, [B, d]."""
-        log_p, log_changed = (self.log_probabilities(candidate, part, training=True) for part in (images, changed))
-        if not candidate.is_taught or self._taught_by is None:
-            return tf.reduce_sum(objective(log_p, log_changed))
-        return tf.cond(
-            tf.convert_to_tensor(self.step) < TAUGHT_STEPS,
-            lambda: tf.reduce_sum(self._taught(batch, log_p, log_changed)),
-            lambda: tf.reduce_sum(objective(log_p, log_changed)),
-        )
+    def _loss(
+        self, candidate: Candidate, images: tf.Tensor, changed: tf.Tensor, target: tf.Tensor | None, is_taught_now: tf.Tensor
+    ) -> tf.Tensor:
+        """Of all heads together, nats; images and changed images on the model's scale, [B, d], and what is taught, [B, K]."""
+        of_images, of_changed = (self.log_probabilities(candidate, part, training=True) for part in (images, changed))
+        loss = tf.reduce_sum(objective(of_images.heads, of_changed.heads))
+        if candidate.is_taught and target is not None:
+            taught = -tf.reduce_sum(target[:, None] * (of_images.heads + of_changed.heads)) / tf.cast(tf.shape(target)[0], tf.float32)
+            loss = tf.where(is_taught_now, taught, loss)
+        if of_images.fine is not None:
+            loss += FINE_WEIGHT * tf.reduce_sum(objective(of_images.fine, of_changed.fine))
+        return loss
 
-    def _taught(self, batch: tf.Tensor, log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
-        """The cross-entropy of each head, nats [H], of images and changed images together, from what it is taught of raw images."""
-        assert self._taught_by is not None
-        logits = tf.stop_gradient(self._taught_by.encode(batch)) @ tf.convert_to_tensor(self._centres) + tf.convert_to_tensor(self._biases)
-        target = tf.nn.softmax(logits)[:, None]
-        return -tf.reduce_mean(tf.reduce_sum(target * (log_p + log_changed), -1), 0)
+    def _target(self, batch: tf.Tensor, is_taught_now: tf.Tensor) -> tf.Tensor | None:
+        """The clusters that are taught of raw images, as probabilities [B, K]; zeros once none are, None where none ever are."""
+        found_by = self._taught_by
+        if found_by is None:
+            return None
+        shape = [batch.shape[0], self.model.config.n_clusters]
+
+        def look() -> tf.Tensor:
+            logits = found_by.encode(batch) @ tf.convert_to_tensor(self._centres) + tf.convert_to_tensor(self._biases)
+            return tf.ensure_shape(tf.nn.softmax(logits), shape)
+
+        return tf.cond(is_taught_now, look, lambda: tf.zeros(tf.stack([tf.shape(batch)[0], shape[1]])))
 
     def judge(self) -> np.ndarray:
         """The objective of each head of each candidate on what is held out, float64 [candidates, H]."""
         found = []
         for candidate in self.candidates:
-            answer = functools.partial(self.log_probabilities, candidate)
-            found.append(held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation))
+            found.append(
+                held_out_objective(
+                    lambda scaled, one=candidate: self.log_probabilities(one, scaled).heads,
+                    self.model.preprocess,
+                    self._held_out,
+                    self._augmentation,
+                )
+            )
         return np.array(found)
 
-    def answers(self, heads: Sequence[tuple[int, int]], data: Dataset) -> list[np.ndarray]:
-        """p(y|x) by some heads, (candidate, head), float32 [n, K] of each.
+    def answers(self, candidate: Candidate, data: Dataset, fine: bool = False) -> np.ndarray:
+        """p(y|x) by all heads of a network, float32 [n, H, K], or by those of fine clusters, [n, H, F].
 
         Raises:
           ValueError: they are not finite.
         """
-        found = []
-        for index, head in heads:
-            found.append(encode_all(functools.partial(self._probabilities, self.candidates[index], head), data))
-            if not np.isfinite(found[-1]).all():
-                raise ValueError("The network's probabilities are not finite; choose another init, or rescale the data.")
+
+        def probabilities(x: tf.Tensor) -> tf.Tensor:
+            found = self.log_probabilities(candidate, self.model.preprocess(x))
+            return tf.exp(found.fine if fine else found.heads)
+
+        found = encode_all(probabilities, data)
+        if not np.isfinite(found).all():
+            raise ValueError("The network's probabilities are not finite; choose another init, or rescale the data.")
         return found
 
-    def _probabilities(self, candidate: Candidate, head: int, x: tf.Tensor) -> tf.Tensor:
-        return tf.exp(self.log_probabilities(candidate, self.model.preprocess(x))[:, head])
-
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """p(y|x) of examples by the best heads on average, float64 [n, K], and a function that gives it of others.
+        """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        The report then has the objective of each candidate's best head, the best candidate, and how many heads agreed.
+        Where the best network is from random weights, they are all those of fine clusters, linked; else, or where that makes fewer than K
+        large clusters, they are the best heads, matched.
+        The report then has the objective of each candidate's best head, the best candidate, and whose heads they are.
 
         Raises:
           ValueError: a head's probabilities are not finite.
         """
         objectives = self.judge()
-        heads = best_heads(objectives)
-        answers = self.answers(heads, part)
-        matchings = [matching(answers[0], one) for one in answers]
+        best = best_heads(objectives)
+        chosen = self.candidates[best[0][0]]
         self.report = {
-            "tries": {one.name: round(float(best), 5) for one, best in zip(self.candidates, objectives.min(1), strict=True)},
-            "chosen": self.candidates[heads[0][0]].name,
-            "heads": dict(Counter(self.candidates[index].name for index, _ in heads)),
+            "tries": {one.name: round(float(value), 5) for one, value in zip(self.candidates, objectives.min(1), strict=True)},
+            "chosen": chosen.name,
         }
-        return average(answers, matchings), lambda data: average(self.answers(heads, data), matchings)
+        return (None if chosen.is_taught else self.linked(part)) or self.matched(part, best)
+
+    def linked(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
+        """`agreed`, by all heads of fine clusters; None: they link to fewer than K large clusters."""
+        n_clusters, networks = self.model.config.n_clusters, [one for one in self.candidates if not one.is_taught]
+
+        def answers(data: Dataset) -> list[np.ndarray]:
+            return [heads[:, head] for heads in (self.answers(one, data, fine=True) for one in networks) for head in range(HEADS)]
+
+        rows, found = spread_rows(len(part), LINKED, self._cluster_seed), answers(part)
+        some = [p[rows] for p in found]
+        clusters = link(some, n_clusters)
+        if clusters is None:
+            return None
+        matrices = [shares(p, clusters, n_clusters) for p in some]
+        self.report |= {"clusters": "linked", "heads": {one.name: HEADS for one in networks}}
+        return average(found, matrices), lambda data: average(answers(data), matrices)
+
+    def matched(self, part: Dataset, best: Sequence[tuple[int, int]]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
+        """`agreed`, by the best heads, (candidate, head)."""
+
+        def answers(data: Dataset) -> list[np.ndarray]:
+            by_network = {index: self.answers(self.candidates[index], data) for index in {index for index, _ in best}}
+            return [by_network[index][:, head] for index, head in best]
+
+        found = answers(part)
+        matrices = [matching(found[0], one) for one in found]
+        self.report |= {"clusters": "matched", "heads": dict(Counter(self.candidates[index].name for index, _ in best))}
+        return average(found, matrices), lambda data: average(answers(data), matrices)
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""

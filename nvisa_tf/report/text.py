@@ -56,7 +56,8 @@ def tried(initialization: Mapping[str, Any]) -> str:
         return ""
     tries = sorted(initialization["tries"].items(), key=lambda pair: pair[1])
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
+    what = "linked small clusters of these heads" if initialization["clusters"] == "linked" else "clusters of the best heads, on average"
     return (
         f"objective on held-out images, lower is better: {', '.join(f'{name} {value:.3f}' for name, value in tries)}; "
-        f"heads whose clusters were taken, as they come close to the best: {heads}"
+        f"what was taken: {what}: {heads}"
     )

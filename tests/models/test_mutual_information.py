@@ -6,12 +6,13 @@ import tensorflow as tf
 from scipy.special import softmax
 
 from nvisa_tf import NVISA, Dataset, Monitor, NVISAConfig, RunConfig, RunDirectory, StopReason, Trainer, clustering_accuracy, input_scaling
-from nvisa_tf.clustering.consensus import average, matching
+from nvisa_tf.clustering.consensus import average, link, matching, shares
+from nvisa_tf.clustering.mixtures import spread_rows
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models import mutual_information
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.cluster_objective import held_out_objective, objective
-from nvisa_tf.models.mutual_information import HEADS, Candidate, MutualInformationStage, best_heads, convolutions_for, network
+from nvisa_tf.models.mutual_information import FINE, FINE_WEIGHT, HEADS, Candidate, MutualInformationStage, best_heads, convolutions_for
 from nvisa_tf.models.nvisa import information, initialization
 from nvisa_tf.models.pretraining import ContrastiveStage
 
@@ -41,8 +42,10 @@ def data():
 def few_steps(monkeypatch):
     monkeypatch.setattr(initialization, "LEAST_STEPS", 100)
     monkeypatch.setattr(initialization, "AGREED_STEPS", 200)
-    monkeypatch.setattr(information, "STEPS", 200)
+    monkeypatch.setattr(information, "STEPS", 300)
     monkeypatch.setattr(mutual_information, "TAUGHT_STEPS", 40)
+    monkeypatch.setattr(mutual_information, "FILTERS", 8)
+    monkeypatch.setattr(mutual_information, "CONVOLUTIONAL_UNITS", (64,))
 
 
 def model_of(data, config=CONFIG):
@@ -53,7 +56,7 @@ def model_of(data, config=CONFIG):
 
 def stage_of(data, seed=5, forms=((True, False), (False, False)), **options):
     model = model_of(data)
-    candidates = [Candidate(f"one_{i}", network(model, i, f"one_{i}", form), taught) for i, (form, taught) in enumerate(forms)]
+    candidates = [Candidate.made(model, i, f"one_{i}", *form) for i, form in enumerate(forms)]
     return MutualInformationStage(model, data, candidates=candidates, seed=seed, held_out=data.x, **{**STAGE, **options})
 
 
@@ -62,15 +65,30 @@ def weights_of_networks(stage):
 
 
 def test_networks_have_convolutions_or_the_widths_of_the_model(data):
-    convolutional, dense = (network(model_of(data), 3, "network", is_convolutional) for is_convolutional in (True, False))
+    convolutional, dense = (Candidate.made(model_of(data), 3, "network", form, is_taught=True).network for form in (True, False))
     assert [type(layer).__name__ for layer in convolutional.layers].count("Conv2D") == 2
-    assert convolutional.layers[-3].input.shape[1:] == (256,)
+    assert convolutional.layers[-3].input.shape[1:] == (64,)
     assert [layer.units for layer in dense.layers if hasattr(layer, "units")] == [32, 16, 2 * HEADS]
     for one in (convolutional, dense):
         assert one(tf.zeros([3, 64])).shape == (3, 2 * HEADS)
 
 
-@pytest.mark.parametrize(("shape", "filters"), [((8, 8), (16, 32)), ((28, 28), (16, 32)), ((64, 40, 3), (16, 32, 64)), ((3, 2), (16, 32))])
+def test_a_network_that_is_not_taught_has_fine_clusters_too_which_count_for_less(data):
+    stage = stage_of(data, forms=((False, False),), augmentation=Augmentation(rotation=0.0, shift=1e-9))
+    candidate, images = stage.candidates[0], stage.model.preprocess(tf.constant(data.x[:50]))
+    before = candidate.network.get_weights()
+    found = stage.log_probabilities(candidate, images, training=True)
+    assert (found.heads.shape, found.fine.shape) == ((50, HEADS, 2), (50, HEADS, 2 * FINE))
+    for log_p in found:
+        np.testing.assert_allclose(np.exp(log_p).sum(-1), 1, rtol=1e-5)
+    assert stage_of(data, forms=((True, True),)).log_probabilities(stage.candidates[0]._replace(is_taught=True), images).fine is None
+    candidate.network.set_weights(before)
+    stage.train_step(tf.constant(data.x[:50]))
+    of_heads, of_fine = (objective(log_p, log_p).numpy().sum() for log_p in found)
+    assert float(stage.loss.result()) == pytest.approx(of_heads + FINE_WEIGHT * of_fine, rel=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "filters"), [((8, 8), (8, 16)), ((28, 28), (8, 16)), ((64, 40, 3), (8, 16, 32)), ((3, 2), (8, 16))])
 def test_images_are_halved_until_they_are_small(shape, filters):
     assert convolutions_for(shape) == filters
 
@@ -103,19 +121,47 @@ def test_the_best_heads_are_close_to_the_best_and_not_too_many():
     assert best_heads(np.full([2, 2], np.nan)) == [(0, 0)]  # which is refused once it has to answer
 
 
-def test_the_best_heads_agree_on_the_clusters(data, monkeypatch):
-    stage = stage_of(data)
-    monkeypatch.setattr(
-        MutualInformationStage, "judge", lambda self: np.array([[0.0] * (HEADS - 1) + [-0.3], [-0.295] + [0.0] * (HEADS - 1)])
-    )
+def judged(monkeypatch, *objectives):
+    """Heads that have these objectives, two of each network, and others that have none."""
+    rest = [0.0] * (HEADS - 2)
+    monkeypatch.setattr(MutualInformationStage, "judge", lambda self: np.array([[*pair, *rest] for pair in objectives]))
+
+
+def test_the_best_heads_are_matched_where_a_taught_network_is_the_best(data, monkeypatch):
+    stage = stage_of(data, forms=((True, True), (False, False)))
+    judged(monkeypatch, (0.0, -0.3), (-0.295, 0.0))
     found, of_others = stage.agreed(data)
-    answers = stage.answers([(0, HEADS - 1), (1, 0)], data)
+    answers = [stage.answers(stage.candidates[0], data)[:, 1], stage.answers(stage.candidates[1], data)[:, 0]]
     np.testing.assert_allclose(found, average(answers, [matching(answers[0], one) for one in answers]))
     np.testing.assert_allclose(of_others(data), found)
-    assert stage.report == {"tries": {"one_0": -0.3, "one_1": -0.295}, "chosen": "one_0", "heads": {"one_0": 1, "one_1": 1}}
+    assert stage.report == {
+        "tries": {"one_0": -0.3, "one_1": -0.295}, "chosen": "one_0", "clusters": "matched", "heads": {"one_0": 1, "one_1": 1}
+    }  # fmt: skip
     images = stage.model.preprocess(tf.constant(data.x))
-    log_p = stage.log_probabilities(stage.candidates[0], images)
-    np.testing.assert_allclose(answers[0], np.exp(log_p[:, HEADS - 1]), rtol=1e-4, atol=1e-6)
+    log_p = stage.log_probabilities(stage.candidates[0], images).heads
+    np.testing.assert_allclose(answers[0], np.exp(log_p[:, 1]), rtol=1e-4, atol=1e-6)
+
+
+def test_fine_clusters_are_linked_where_a_network_from_random_weights_is_the_best(data, monkeypatch):
+    monkeypatch.setattr(mutual_information, "LINKED", 150)
+    stage = stage_of(data, forms=((True, True), (False, False), (True, False)))
+    for _ in range(20):
+        stage.train_step(tf.constant(data.x[:100]))
+    judged(monkeypatch, (-0.2, 0.0), (-0.3, 0.0), (0.0, 0.0))
+    found, of_others = stage.agreed(data)
+    assert stage.report["clusters"] == "linked"
+    assert stage.report["chosen"] == "one_1"
+    assert stage.report["heads"] == {"one_1": HEADS, "one_2": HEADS}
+    fine = [stage.answers(one, data, fine=True)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]
+    rows = spread_rows(400, 150, 0)
+    clusters = link([p[rows] for p in fine], 2)
+    np.testing.assert_allclose(found, average(fine, [shares(p[rows], clusters, 2) for p in fine]))
+    np.testing.assert_allclose(of_others(data), found)
+    # Where they cannot be linked to enough clusters, the best heads are matched.
+    monkeypatch.setattr(mutual_information, "link", lambda *args: None)
+    found, _ = stage.agreed(data)
+    assert stage.report["clusters"] == "matched"
+    np.testing.assert_allclose(found, stage.answers(stage.candidates[1], data)[:, 0], rtol=1e-6)
 
 
 def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng):
@@ -130,7 +176,7 @@ def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng)
     codes = contrastive.encode(batch).numpy().astype(np.float64)
     target = softmax(codes @ stage._centres.numpy() + stage._biases.numpy(), -1)
     assert abs(target.mean(0) - 0.5).max() < 0.2  # clusters of equal size
-    log_p = stage.log_probabilities(stage.candidates[0], stage.model.preprocess(batch), training=True).numpy().astype(np.float64)
+    log_p = stage.log_probabilities(stage.candidates[0], stage.model.preprocess(batch), training=True).heads.numpy().astype(np.float64)
     network.set_weights(before)
     stage.train_step(batch)
     expected = -2 * (target[:, None] * log_p).sum(-1).mean(0).sum()  # images that are not changed, twice
@@ -146,7 +192,7 @@ def test_probabilities_that_are_not_finite_are_refused(data):
     stage = stage_of(data)
     stage.candidates[1].network.layers[0].kernel.assign(np.full((64, 32), np.nan))
     with pytest.raises(ValueError, match="not finite; choose another init"):
-        stage.answers([(1, 0)], data)
+        stage.answers(stage.candidates[1], data)
 
 
 class Stop(Monitor):

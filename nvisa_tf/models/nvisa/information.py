@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nvisa_tf.clustering.mixtures import spread_rows
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.mutual_information import Candidate, MutualInformationStage, network
-from nvisa_tf.models.pretraining import ContrastiveStage, held_out_part
+from nvisa_tf.models.mutual_information import Candidate, MutualInformationStage
+from nvisa_tf.models.pretraining import ContrastiveStage
 from nvisa_tf.models.stage import derived_seed
 
 if TYPE_CHECKING:
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 
 BATCH = 256  # over which H(y) is taken
 EPOCHS, STEPS = 4, 500  # of every network; the steps at least
-JUDGED = 5_000  # examples on which they are compared, at most
-# What is tried: (whether it is convolutional, whether it is taught the clusters of contrastive codes first).
-FROM_RANDOM_WEIGHTS = ((True, False), (True, False), (True, False), (False, False))
+JUDGED, HELD_OUT = 5_000, 10  # training examples that networks are compared by and do not learn from: at most, and one in so many
+# What is tried: (whether it is convolutional, whether it is taught the clusters of contrastive codes first). Dense networks from random
+# weights are not: on small sets their objective is the best where their clusters are not.
+FROM_RANDOM_WEIGHTS = ((True, False),) * 3
 FROM_CONTRASTIVE_CLUSTERS = ((False, True), (True, True))
 TRIED = {
     "mutual_information": FROM_RANDOM_WEIGHTS,
@@ -44,17 +48,19 @@ def information_stage(
     candidates = []
     for number, (is_convolutional, is_taught) in enumerate(TRIED[options.init]):
         name = f"{'convolutional' if is_convolutional else 'dense'}_{'contrastive' if is_taught else number + 1}"
-        candidates.append(Candidate(name, network(model, derived_seed(train.seed, 10 + number), name, is_convolutional), is_taught))
+        candidates.append(Candidate.made(model, derived_seed(train.seed, 10 + number), name, is_convolutional, is_taught))
+    held_out = np.zeros(len(data.train), bool)
+    held_out[spread_rows(len(held_out), max(1, min(JUDGED, len(held_out) // HELD_OUT)), derived_seed(train.seed, 20))] = True
     return MutualInformationStage(
         model,
-        data.train,
+        data.train.take(~held_out),
         candidates=candidates,
         taught_by=taught_by,
         cluster_seed=derived_seed(train.seed, 3),
         seed=derived_seed(train.seed, 8),
         shuffle_seed=derived_seed(train.seed, 9),
         augmentation=Augmentation.from_config(options),
-        held_out=held_out_part(data, JUDGED),
+        held_out=np.asarray(data.train.take(held_out).x),
         keep=keep,
         batch_size=BATCH,
         epochs=EPOCHS,

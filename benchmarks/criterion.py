@@ -1,0 +1,134 @@
+"""What the default initialization of images chooses without labels, and what every other choice would have given.
+
+    python benchmarks/criterion.py --sets 'mnist;fashion_mnist;digits;digits 0.8;usps.npz' --seeds 0,1 --output results/criterion.csv
+
+A set is a data set's name or a file, as for `nvisa-tf train --dataset`, then the number of examples to take, if not all, then how many
+times rarer each class is than the one before, if they are to differ. The training examples are clustered, without their labels, and scored.
+NVISA's own training does not begin. Rows that the file has already are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+
+from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scaling, load_dataset
+from nvisa_tf.clustering.mixtures import fit_mixture
+from nvisa_tf.config.presets import automatic, preset
+from nvisa_tf.models.base import TrainingData
+from nvisa_tf.models.mutual_information import MutualInformationStage, best_heads
+from nvisa_tf.models.nvisa.initialization import initialization_stages
+from nvisa_tf.models.pretraining import ContrastiveStage
+from nvisa_tf.training.batches import step_runner
+
+FIELDS = (
+    "set", "examples", "classes", "largest", "smallest", "seed", "chosen", "clusters", "accuracy", "matched", "linked", "contrastive",
+    "objectives", "accuracies", "seconds", "date", "commit", "machine",
+)  # fmt: skip
+
+
+def some(x: np.ndarray, y: np.ndarray, n: int, rarer: float) -> tuple[np.ndarray, np.ndarray]:
+    """About n examples and labels in random order, each class `rarer` times as many as the one before; as many as there are at most."""
+    classes, counts = np.unique(y, return_counts=True)
+    wanted = rarer ** np.arange(len(classes))
+    if rarer == 1:
+        wanted = counts
+    scale = min(n / wanted.sum(), *(counts / wanted))
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(y == one))[: round(scale * each)] for one, each in zip(classes, wanted, strict=True)]
+    shuffled = rng.permutation(np.concatenate(rows))
+    return x[shuffled], y[shuffled]
+
+
+def load(name: str) -> Dataset:
+    """A set, as `--sets` has it."""
+    dataset, *numbers = name.split()
+    train = load_dataset(dataset).train
+    n = next((int(number) for number in numbers if "." not in number), len(train))
+    rarer = next((float(number) for number in numbers if "." in number), 1.0)
+    x, y = some(np.asarray(train.x), np.asarray(train.y), n, rarer)
+    return Dataset(name, x, np.unique(y, return_inverse=True)[1])
+
+
+def measure(name: str, seed: int) -> dict[str, Any]:
+    """A row: accuracies in percent."""
+    data, began = load(name), time.monotonic()
+    sizes = np.bincount(data.y)
+    options = {**preset(automatic("nvisa", len(data), True)), "n_clusters": len(sizes), "input_shape": data.shape, "seed": seed}
+    config = RunConfig.of("nvisa", {**options, "init": "best_information"})
+    model = NVISA(config.model, seed=seed)
+    model.set_preprocessing(*input_scaling(data))
+    stages = initialization_stages(model, TrainingData(data, data), config.model, config.train)[:-1]
+    for stage in stages:
+        stage.begin()
+        run = step_runner(
+            stage.train_step,
+            stage.step,
+            stage.x,
+            batch_size=stage.batch_size,
+            seed=stage.shuffle_seed,
+            pipeline="memory",
+            total_steps=stage.total_steps,
+            xla=False,
+        )
+        run(stage.total_steps)
+        stage.finish()
+    contrastive, networks = stages[-2:]
+    if not isinstance(networks, MutualInformationStage) or not isinstance(contrastive, ContrastiveStage):
+        raise TypeError(f"The stages are {', '.join(stage.name for stage in stages)}.")
+
+    def accuracy(p: np.ndarray) -> float:
+        return round(100 * clustering_accuracy(data.y, p.argmax(1)), 2)
+
+    found = accuracy(networks.agreed(data)[0])
+    row = {"set": name, "examples": len(data), "classes": len(sizes), "largest": sizes.max(), "smallest": sizes.min(), "seed": seed}
+    row |= {"chosen": networks.report["chosen"], "clusters": networks.report["clusters"], "accuracy": found}
+    objectives, seconds = networks.judge(), time.monotonic() - began
+    ways = {index: networks.matched(data, [(index, int(of_heads.argmin()))])[0] for index, of_heads in enumerate(objectives)}
+    linked = networks.linked(data)
+    return row | {
+        "matched": accuracy(networks.matched(data, best_heads(objectives))[0]),
+        "linked": accuracy(linked[0]) if linked else "",
+        "contrastive": accuracy(fit_mixture(contrastive.codes(data), len(sizes), "balanced", seed).responsibilities),
+        "objectives": json.dumps({one.name: round(float(o.min()), 4) for one, o in zip(networks.candidates, objectives, strict=True)}),
+        "accuracies": json.dumps({networks.candidates[index].name: accuracy(p) for index, p in ways.items()}),
+        "seconds": round(seconds),
+        "date": datetime.date.today(),
+        "commit": report.commit(),
+        "machine": report.cores(),
+    }
+
+
+def main() -> None:
+    """Measure, print and write, a row after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default="digits", help="with semicolons between them")
+    parser.add_argument("--seeds", type=report.numbers, default=[0])
+    parser.add_argument("--output", default="results/criterion.csv")
+    flags = parser.parse_args()
+    output = Path(flags.output)
+    rows = list(csv.DictReader(output.open(newline=""))) if output.is_file() else []
+    done = {(row["set"], int(row["seed"])) for row in rows}
+    for seed in flags.seeds:
+        for name in flags.sets.split(";"):
+            short = Path(name).name.replace(".npz", "")
+            if (short, seed) in done:
+                continue
+            rows.append({**measure(name, seed), "set": short})
+            print({field: rows[-1][field] for field in FIELDS[:15]}, flush=True)
+            with output.open("w", newline="") as file:
+                table = csv.DictWriter(file, FIELDS, lineterminator="\n")
+                table.writeheader()
+                table.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
