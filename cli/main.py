@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import functools
+import gc
 import importlib
 import importlib.metadata
 import io
@@ -53,6 +55,8 @@ def main() -> None:
             sys.exit(_dispatch(_parse(argv)))
     except KeyboardInterrupt:  # while a command's module is loaded
         sys.exit(_interrupted())
+    finally:
+        gc.freeze()  # else Python ends by looking for garbage among all of TensorFlow's objects, which takes seconds
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -114,7 +118,9 @@ def _dispatch(flags: argparse.Namespace) -> int:
     if HAVE_ABSL and logging.get_verbosity() == logging.INFO:
         logging.set_verbosity(logging.WARNING)
     try:
-        return importlib.import_module(f"nvisa_tf.cli.{flags.command}").run(flags) or 0
+        command = importlib.import_module(f"nvisa_tf.cli.{flags.command}")
+        _leave_imports_alone()
+        return command.run(flags) or 0
     except (ValueError, FileNotFoundError) as error:
         return _fail(error, EXIT_BAD_INPUT)
     except BrokenPipeError:  # who reads has read enough; stdout is pointed elsewhere, as Python flushes it once more
@@ -131,6 +137,12 @@ def _dispatch(flags: argparse.Namespace) -> int:
         return _fail(RuntimeError(str(error).splitlines()[0]), EXIT_FAILURE)
     except KeyboardInterrupt:
         return _interrupted()
+
+
+@functools.cache  # once in a process: what is frozen later would include garbage
+def _leave_imports_alone() -> None:
+    """Keep Python from looking for garbage among all that was imported, which slows down every tracing of a graph."""
+    gc.freeze()
 
 
 def _interrupted() -> int:
