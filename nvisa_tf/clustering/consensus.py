@@ -37,14 +37,18 @@ def link(clusterings: Sequence[np.ndarray], n_clusters: int) -> np.ndarray | Non
       clusterings: probabilities, [n, J] of each.
       n_clusters: K. A part with fewer than `LEAST_SHARE` n / K examples is no cluster.
     """
-    together = np.mean([p @ p.T for p in (np.asarray(one, np.float32) for one in clusterings)], 0)
-    np.fill_diagonal(together, 1.0)
-    tree = linkage(squareform(np.clip(1.0 - together, 0.0, 1.0), checks=False), "average")
-    for n_parts in range(n_clusters, min(MOST_CUTS * n_clusters, len(together)) + 1):
+    n = len(clusterings[0])
+    apart = np.ones([n, n], np.float32)
+    for one in clusterings:  # one after another, for the sake of memory
+        p = np.asarray(one, np.float32)
+        apart -= (p / len(clusterings)) @ p.T
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(np.clip(apart, 0.0, 1.0, out=apart), checks=False), "average")
+    for n_parts in range(n_clusters, min(MOST_CUTS * n_clusters, n) + 1):
         part = fcluster(tree, n_parts, "maxclust") - 1
         sizes = np.bincount(part)
         large = np.argsort(-sizes, kind="stable")[:n_clusters]
-        if len(large) == n_clusters and sizes[large[-1]] >= LEAST_SHARE * len(together) / n_clusters:
+        if len(large) == n_clusters and sizes[large[-1]] >= LEAST_SHARE * n / n_clusters:
             cluster = np.full(len(sizes), -1)
             cluster[large] = np.arange(n_clusters)
             return cluster[part]

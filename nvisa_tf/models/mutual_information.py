@@ -6,7 +6,8 @@ of one data set. So several networks, convolutional and dense, are tried beside 
 found elsewhere; the heads with the best objective then agree on the clusters.
 
 The objective asks for clusters of equal size. A network from random weights has further heads, with `FINE` times as many clusters, too
-small to hold more than a part of a group each. Where such a network is the best, these parts are linked to clusters of any size.
+small to hold more than a part of a group each. Where these networks do better than those that were taught, the parts are linked to clusters
+of any size.
 
 Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fine clusters.
 """
@@ -38,7 +39,7 @@ CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
 HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
 FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
-LINKED = 5_000  # examples that are linked, at most; their distances are a matrix
+LINKED = 5_000  # examples that are linked, at most: their distances take 200 MB then
 CLOSE, MOST_HEADS = 0.01, 10  # nats from the best objective up to which heads agree on clusters, and how many do at most
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
@@ -218,21 +219,23 @@ class MutualInformationStage(AdamStage):
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        Where the best network is from random weights, they are all those of fine clusters, linked; else, or where that makes fewer than K
-        large clusters, they are the best heads, matched.
-        The report then has the objective of each candidate's best head, the best candidate, and whose heads they are.
+        Either all heads of fine clusters, linked, or the best heads of the networks that were taught, matched: of the networks that do
+        better, by their best heads on average. Where linking makes fewer than K large clusters, the best heads of all are matched.
+        The report then has the objective of each candidate's best head, the best candidate of those taken, and whose heads they are.
 
         Raises:
           ValueError: a head's probabilities are not finite.
         """
         objectives = self.judge()
-        best = best_heads(objectives)
-        chosen = self.candidates[best[0][0]]
+        of_networks, are_taught = objectives.min(1), np.array([one.is_taught for one in self.candidates])
+        taken = are_taught == is_better(of_networks[are_taught], of_networks[~are_taught])
         self.report = {
-            "tries": {one.name: round(float(value), 5) for one, value in zip(self.candidates, objectives.min(1), strict=True)},
-            "chosen": chosen.name,
+            "tries": {one.name: round(float(value), 5) for one, value in zip(self.candidates, of_networks, strict=True)},
+            "chosen": self.candidates[int(np.where(taken, of_networks, np.inf).argmin())].name,
         }
-        return (None if chosen.is_taught else self.linked(part)) or self.matched(part, best)
+        if are_taught[taken].all():
+            return self.matched(part, best_heads(np.where(taken[:, None], objectives, np.nan)))
+        return self.linked(part) or self.matched(part, best_heads(objectives))
 
     def linked(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
         """`agreed`, by all heads of fine clusters; None: they link to fewer than K large clusters."""
@@ -266,6 +269,13 @@ class MutualInformationStage(AdamStage):
         """The networks beside what trains them, and what is kept of earlier stages."""
         networks = {one.name: one.network for one in self.candidates}
         return {**super().checkpointables(), **self._keep, "centres": self._centres, "biases": self._biases, **networks}
+
+
+def is_better(objectives: np.ndarray, others: np.ndarray) -> bool:
+    """Whether networks with these objectives, [n], do better on average than others do, [m]; n or m may be 0, NaN is worst."""
+    if not len(objectives) or not len(others):
+        return len(objectives) > 0
+    return bool(np.nan_to_num(objectives, nan=np.inf).mean() < np.nan_to_num(others, nan=np.inf).mean())
 
 
 def best_heads(objectives: np.ndarray) -> list[tuple[int, int]]:

@@ -1,0 +1,131 @@
+"""Accuracy against wall time of `nvisa-tf train` with no option but the data set, and of what else could be done: a table and a picture.
+
+    python benchmarks/time_to_accuracy.py --datasets mnist,fashion_mnist --seeds 0,1,2 --output results/time_to_accuracy.csv
+
+Everything learns from the training split, without labels, and is scored on the test split. Each runs in a process of its own, one at a
+time, with all cores, and its time includes that process's start. Ours also writes its report and its files in that time. The contenders
+(`benchmarks/contenders.py`) take turns, one seed of all, then the next; rows that the file has already are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import report
+from contenders import CONTENDERS
+
+from nvisa_tf import clustering_accuracy, load_dataset
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+OURS = "nvisa-tf train"
+FIELDS = ("dataset", "method", "seed", "accuracy", "seconds", "cpu_seconds", "gigabytes", "date", "commit", "machine")
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """A process's wall and CPU seconds and its largest memory; CalledProcessError if it fails."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(status, command, stderr=said[-2000:].decode(errors="replace"))
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "gigabytes": round(usage.ru_maxrss / 2**20, 2),
+    }
+
+
+def measure(dataset: str, method: str, seed: int, pythons: dict[str, str]) -> dict[str, Any]:
+    """A row of one run; accuracy in percent."""
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        if method == OURS:
+            words = ["train", "--dataset", dataset, "--seed", str(seed), "--out", str(where / "run")]
+            used = run([sys.executable, "-P", "-m", "nvisa_tf", *words])
+            accuracy = json.loads((where / "run" / "report.json").read_text())["accuracy"]
+        else:
+            splits = load_dataset(dataset)
+            train, test = (np.asarray(part.x, np.float32).reshape(len(part), -1) for part in (splits.train, splits.test))
+            scale = train.max()
+            np.savez(where / "data.npz", train=train / scale, test=test / scale, n_clusters=len(np.unique(splits.test.y)))
+            script = Path(__file__).parent / "contenders.py"
+            files = [str(where / "data.npz"), str(seed), str(where / "out.npy")]
+            used = run([pythons.get(method, sys.executable), str(script), method, *files])
+            accuracy = clustering_accuracy(splits.test.y, np.load(where / "out.npy"))
+    row = {"dataset": dataset, "method": method, "seed": seed, "accuracy": round(100 * accuracy, 2)}
+    about = {"date": datetime.date.today(), "commit": report.commit(), "machine": report.cores()}
+    return {**row, **used, **about}
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against minutes, on a logarithmic scale, a panel a data set: each run, and each method's name at its mean."""
+    datasets = sorted({row["dataset"] for row in rows})
+    figure, panels = plt.subplots(1, len(datasets), figsize=(5 * len(datasets), 4), squeeze=False)
+    for panel, dataset in zip(panels[0], datasets, strict=True):
+        for number, method in enumerate([OURS, *CONTENDERS]):
+            found = [row for row in rows if (row["dataset"], row["method"]) == (dataset, method)]
+            if not found:
+                continue
+            minutes, accuracies = ([float(row[name]) for row in found] for name in ("seconds", "accuracy"))
+            minutes = [seconds / 60 for seconds in minutes]
+            panel.scatter(minutes, accuracies, color=f"C{number}", marker="*" if method == OURS else "o", s=90 if method == OURS else 30)
+            place = (statistics.mean(minutes), statistics.mean(accuracies))
+            panel.annotate(method, place, textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8, color=f"C{number}")
+        panel.set(title=dataset, xlabel="minutes, two cores", ylabel="accuracy on test images, %", xscale="log")
+        panel.margins(0.2)
+        panel.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def write(rows: list[dict[str, Any]], output: Path) -> None:
+    """Rows as CSV, and the picture beside it."""
+    with output.open("w", newline="") as file:
+        table = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    draw(rows, output.with_suffix(".png"))
+
+
+def main() -> None:
+    """Measure what is asked for, and write after each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", default="mnist,fashion_mnist")
+    parser.add_argument("--methods", default=";".join([OURS, *CONTENDERS]), help="with semicolons between them")
+    parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
+    parser.add_argument("--clustpy-python", default=sys.executable, help="an interpreter that has clustpy (pip install clustpy)")
+    parser.add_argument("--output", default="results/time_to_accuracy.csv")
+    flags = parser.parse_args()
+    output, pythons = Path(flags.output), {name: flags.clustpy_python for name in CONTENDERS if name.startswith("ClustPy")}
+    rows: list[dict[str, Any]] = list(csv.DictReader(output.open(newline=""))) if output.is_file() else []
+    done = {(row["dataset"], row["method"], int(row["seed"])) for row in rows}
+    for seed in flags.seeds:
+        for dataset in flags.datasets.split(","):
+            for method in flags.methods.split(";"):
+                if (dataset, method, seed) in done:
+                    continue
+                rows.append(measure(dataset, method, seed, pythons))
+                print({name: rows[-1][name] for name in FIELDS[:7]}, flush=True)
+                write(rows, output)
+
+
+if __name__ == "__main__":
+    main()
