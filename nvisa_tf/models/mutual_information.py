@@ -14,6 +14,7 @@ Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fin
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -190,15 +191,12 @@ class MutualInformationStage(AdamStage):
         """The objective of each head of each candidate on what is held out, float64 [candidates, H]."""
         found = []
         for candidate in self.candidates:
-            found.append(
-                held_out_objective(
-                    lambda scaled, one=candidate: self.log_probabilities(one, scaled).heads,
-                    self.model.preprocess,
-                    self._held_out,
-                    self._augmentation,
-                )
-            )
+            answer = functools.partial(self._log_heads, candidate)
+            found.append(held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation))
         return np.array(found)
+
+    def _log_heads(self, candidate: Candidate, scaled: tf.Tensor) -> tf.Tensor:
+        return self.log_probabilities(candidate, scaled).heads
 
     def answers(self, candidate: Candidate, data: Dataset, fine: bool = False) -> np.ndarray:
         """p(y|x) by all heads of a network, float32 [n, H, K], or by those of fine clusters, [n, H, F].
