@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import report
+from initializations import train_network
 
 from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scaling, load_dataset
 from nvisa_tf.clustering.mixtures import fit_mixture
@@ -27,7 +28,6 @@ from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.mutual_information import MutualInformationStage, best_heads
 from nvisa_tf.models.nvisa.initialization import initialization_stages
 from nvisa_tf.models.pretraining import ContrastiveStage
-from nvisa_tf.training.batches import step_runner
 
 FIELDS = (
     "set", "examples", "classes", "largest", "smallest", "seed", "chosen", "clusters", "accuracy", "matched", "linked", "contrastive",
@@ -68,19 +68,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     model.set_preprocessing(*input_scaling(data))
     stages = initialization_stages(model, TrainingData(data, data), config.model, config.train)[:-1]
     for stage in stages:
-        stage.begin()
-        run = step_runner(
-            stage.train_step,
-            stage.step,
-            stage.x,
-            batch_size=stage.batch_size,
-            seed=stage.shuffle_seed,
-            pipeline="memory",
-            total_steps=stage.total_steps,
-            xla=False,
-        )
-        run(stage.total_steps)
-        stage.finish()
+        train_network(stage)
     contrastive, networks = stages[-2:]
     if not isinstance(networks, MutualInformationStage) or not isinstance(contrastive, ContrastiveStage):
         raise TypeError(f"The stages are {', '.join(stage.name for stage in stages)}.")

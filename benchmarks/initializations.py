@@ -20,13 +20,13 @@ from nvisa_tf import NVISA, Augmentation, RunConfig, clustering_accuracy, input_
 from nvisa_tf.clustering import mixtures
 from nvisa_tf.clustering.mixtures import fit_mixture, spread_rows
 from nvisa_tf.io.files import write_text
-from nvisa_tf.models.base import TrainingData
+from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.nvisa.initialization import MAX_EXAMPLES, initialization_stages
 from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, rescale
 from nvisa_tf.training.batches import step_runner
 
 
-def train_network(network: AutoencoderStage | ContrastiveStage) -> None:
+def train_network(network: TrainingStage) -> None:
     """All steps of a stage, a tenth of them in one call."""
     network.begin()
     options = {"batch_size": network.batch_size, "seed": network.shuffle_seed, "pipeline": "memory", "total_steps": network.total_steps}
