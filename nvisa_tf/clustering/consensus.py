@@ -35,7 +35,7 @@ def link(clusterings: Sequence[np.ndarray], n_clusters: int) -> np.ndarray | Non
 
     Args:
       clusterings: probabilities, [n, J] of each.
-      n_clusters: K. A part with fewer than `LEAST_SHARE` n / K examples is no cluster.
+      n_clusters: K. A part with fewer than `LEAST_SHARE` n / K examples, or with one, is no cluster.
     """
     n = len(clusterings[0])
     apart = np.ones([n, n], np.float32)
@@ -48,7 +48,7 @@ def link(clusterings: Sequence[np.ndarray], n_clusters: int) -> np.ndarray | Non
         part = fcluster(tree, n_parts, "maxclust") - 1
         sizes = np.bincount(part)
         large = np.argsort(-sizes, kind="stable")[:n_clusters]
-        if len(large) == n_clusters and sizes[large[-1]] >= LEAST_SHARE * n / n_clusters:
+        if len(large) == n_clusters and sizes[large[-1]] >= max(2, LEAST_SHARE * n / n_clusters):
             cluster = np.full(len(sizes), -1)
             cluster[large] = np.arange(n_clusters)
             return cluster[part]

@@ -265,10 +265,14 @@ def check_images(options: Any, train: Dataset) -> None:
         raise ValueError(f"These examples are vectors, and images are what {what} would change; use another preset or init.")
 
 
-def encode_all(encode: Callable[[tf.Tensor], tf.Tensor], data: Dataset) -> np.ndarray:
-    """`encode` of a whole data set of raw examples, float32 [n, ...]."""
+def encode_all(encode: Callable[[tf.Tensor], tf.Tensor], data: Dataset, at_once: int | None = None) -> np.ndarray:
+    """`encode` of a whole data set of raw examples, float32 [n, ...]; `at_once`: how many examples it takes at most."""
     function = graph_of(encode, reduce_retracing=True, autograph=False)
-    return np.concatenate([function(tf.constant(x)).numpy() for _, x in data.chunks()])
+    found = []
+    for _, x in data.chunks():
+        step = at_once or len(x)
+        found += [function(tf.constant(x[start : start + step])).numpy() for start in range(0, len(x), step)]
+    return np.concatenate(found)
 
 
 def weights_of(*layers: Any) -> list[Any]:

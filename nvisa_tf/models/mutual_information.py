@@ -40,7 +40,8 @@ CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
 HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
 FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
-LINKED = 5_000  # examples that are linked, at most: their distances take 200 MB then
+LINKED = 5_000  # examples that are linked, at most: their distances take 300 MB then
+VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
 CLOSE, MOST_HEADS = 0.01, 10  # nats from the best objective up to which heads agree on clusters, and how many do at most
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
@@ -209,7 +210,7 @@ class MutualInformationStage(AdamStage):
             found = self.log_probabilities(candidate, self.model.preprocess(x))
             return tf.exp(found.fine if fine else found.heads)
 
-        found = encode_all(probabilities, data)
+        found = encode_all(probabilities, data, max(1, VALUES_AT_ONCE // self.model.config.input_dim))
         if not np.isfinite(found).all():
             raise ValueError("The network's probabilities are not finite; choose another init, or rescale the data.")
         return found
@@ -229,7 +230,7 @@ class MutualInformationStage(AdamStage):
         taken = are_taught == is_better(of_networks[are_taught], of_networks[~are_taught])
         self.report = {
             "tries": {one.name: round(float(value), 5) for one, value in zip(self.candidates, of_networks, strict=True)},
-            "chosen": self.candidates[int(np.where(taken, of_networks, np.inf).argmin())].name,
+            "chosen": self.candidates[int(np.nan_to_num(np.where(taken, of_networks, np.inf), nan=np.inf).argmin())].name,
         }
         if are_taught[taken].all():
             return self.matched(part, best_heads(np.where(taken[:, None], objectives, np.nan)))

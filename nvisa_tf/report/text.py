@@ -52,12 +52,13 @@ def counted(n: int, word: str) -> str:
 
 def tried(initialization: Mapping[str, Any]) -> str:
     """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
-    if "tries" not in initialization:
+    if "clusters" not in initialization:
         return ""
     tries = sorted(initialization["tries"].items(), key=lambda pair: pair[1])
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
-    what = "linked small clusters of these heads" if initialization["clusters"] == "linked" else "clusters of the best heads, on average"
+    is_linked = initialization["clusters"] == "linked"
+    what = "linked small clusters of these heads" if is_linked else "clusters of the best heads, on average"
     return (
         f"objective on held-out images, lower is better: {', '.join(f'{name} {value:.3f}' for name, value in tries)}; "
-        f"what was taken: {what}: {heads}"
+        f"what was taken, of the kind of network that does better on average: {what}: {heads}"
     )

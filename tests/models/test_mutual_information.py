@@ -206,6 +206,20 @@ def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng)
     assert float(stage.loss.result()) == pytest.approx(objective(log_p, log_p).numpy().sum(), rel=1e-3)
 
 
+def test_a_network_answers_for_some_images_at_a_time_as_for_all(data, monkeypatch):
+    stage = stage_of(data)
+    expected = stage.answers(stage.candidates[0], data)
+    sizes, log_probabilities = [], MutualInformationStage.log_probabilities
+    monkeypatch.setattr(mutual_information, "VALUES_AT_ONCE", 150 * 64)
+    monkeypatch.setattr(
+        MutualInformationStage,
+        "log_probabilities",
+        lambda self, one, x, **options: sizes.append(x.shape[0]) or log_probabilities(self, one, x, **options),
+    )
+    np.testing.assert_allclose(stage.answers(stage.candidates[0], data), expected, atol=1e-6)
+    assert max(size for size in sizes if size) == 150
+
+
 def test_probabilities_that_are_not_finite_are_refused(data):
     stage = stage_of(data)
     stage.candidates[1].network.layers[0].kernel.assign(np.full((64, 32), np.nan))
