@@ -10,7 +10,6 @@ NVISA's own training does not begin. Rows that the file has already are not comp
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import json
 import time
@@ -103,7 +102,7 @@ def main() -> None:
     parser.add_argument("--output", default="results/criterion.csv")
     flags = parser.parse_args()
     output = Path(flags.output)
-    rows = list(csv.DictReader(output.open(newline=""))) if output.is_file() else []
+    rows = report.rows_of(output)
     done = {(row["set"], int(row["seed"])) for row in rows}
     for seed in flags.seeds:
         for name in flags.sets.split(";"):
@@ -112,10 +111,7 @@ def main() -> None:
                 continue
             rows.append({**measure(name, seed), "set": short})
             print({field: rows[-1][field] for field in FIELDS[:15]}, flush=True)
-            with output.open("w", newline="") as file:
-                table = csv.DictWriter(file, FIELDS, lineterminator="\n")
-                table.writeheader()
-                table.writerows(rows)
+            report.write_rows(output, FIELDS, rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nvisa_tf.io.files import write_text
 
@@ -37,3 +38,19 @@ def write(path: str, title: str, about: str, header: Sequence[str], rows: Sequen
     write_text(Path(path), f"# {title}\n\n{about}\n\n{markdown(header, rows)}\n")
     with open(Path(path).with_suffix(".csv"), "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .csv file that `write_rows` wrote, all values as text; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, fields: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows, by the names of their fields, to a .csv file."""
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, fields, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)

@@ -10,7 +10,6 @@ time, with all cores, and its time includes that process's start. Ours also writ
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import json
 import os
@@ -96,15 +95,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def write(rows: list[dict[str, Any]], output: Path) -> None:
-    """Rows as CSV, and the picture beside it."""
-    with output.open("w", newline="") as file:
-        table = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    draw(rows, output.with_suffix(".png"))
-
-
 def main() -> None:
     """Measure what is asked for, and write after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,7 +105,7 @@ def main() -> None:
     parser.add_argument("--output", default="results/time_to_accuracy.csv")
     flags = parser.parse_args()
     output, pythons = Path(flags.output), {name: flags.clustpy_python for name in CONTENDERS if name.startswith("ClustPy")}
-    rows: list[dict[str, Any]] = list(csv.DictReader(output.open(newline=""))) if output.is_file() else []
+    rows = report.rows_of(output)
     done = {(row["dataset"], row["method"], int(row["seed"])) for row in rows}
     for seed in flags.seeds:
         for dataset in flags.datasets.split(","):
@@ -124,7 +114,8 @@ def main() -> None:
                     continue
                 rows.append(measure(dataset, method, seed, pythons))
                 print({name: rows[-1][name] for name in FIELDS[:7]}, flush=True)
-                write(rows, output)
+                report.write_rows(output, FIELDS, rows)
+                draw(rows, output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
