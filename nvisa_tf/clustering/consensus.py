@@ -10,7 +10,8 @@ Shapes: n examples, K common clusters, J clusters of one clustering.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -69,6 +70,12 @@ def shares(clustering: np.ndarray, clusters: np.ndarray, n_clusters: int) -> np.
     return np.divide(counts, of_cluster, out=np.full_like(counts, 1 / n_clusters), where=of_cluster > 0)
 
 
-def average(clusterings: Sequence[np.ndarray], matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of probabilities, [n, J] of each, as probabilities of the common clusters, float64 [n, K]; matrices: [J, K] of each."""
-    return np.asarray(np.mean([np.asarray(p, np.float64) @ matrix for p, matrix in zip(clusterings, matrices, strict=True)], 0))
+def average(clusterings: Iterable[np.ndarray], matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of probabilities, [n, J] of each, as probabilities of the common clusters, float64 [n, K]; matrices: [J, K] of each.
+
+    The clusterings are taken one at a time, so that they need not be in memory together.
+    """
+    total: Any = 0.0
+    for p, matrix in zip(clusterings, matrices, strict=True):
+        total += np.asarray(p, np.float64) @ matrix
+    return np.asarray(total / len(matrices))

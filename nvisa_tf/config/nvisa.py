@@ -27,7 +27,7 @@ class NVISAConfig(NetworkConfig):
         "network", "sigma_x: a function of z by the network, or one learned value per dimension", ("network", "per_dimension")
     )
     posterior: str = option("full", "q(y|x) q(z|y,x), or q(y|x) q(z|x)", ("full", "mean_field"))
-    learn_prior_weights: bool = option(False, "learn pi in p(y) = Cat(pi); otherwise uniform")
+    learn_prior_weights: bool = option(False, "learn pi in p(y) = Cat(pi); otherwise it stays uniform, or as the init found it")
     baseline_units: tuple[int, ...] = option((), "hidden widths of nvil's baseline network C(x); nvil without any gets 100", minimum=1)
     hold_scales: bool = option(False, "stop pushing a standard deviation down once it is negligible beside eps")
     l2: float = option(0.0, "L2 penalty on kernels, added to the loss and reported apart from the bound", minimum=0.0)
@@ -53,6 +53,8 @@ class StepOptions(AugmentationConfig):
       where resampled): memory no longer grows with their number, and the result is the same to rounding, but that hold_scales looks at
       each chunk's gradient.
     consistency_weight: of KL(q(y|x) || q(y|x')) in nats, where x' is the image x a little changed and q(y|x) is held.
+    balance_weight: of KL(q(y) || p(y)) in nats, where q(y) is the mean of q(y|x) over the batch. Consistency alone lets large clusters
+      grow. With both, the loss has what IMSAT (Hu et al., ICML 2017, arXiv 1702.08720) asks of clusters, but for its H(y|x).
 
     Raises:
       ValueError: an option that is unknown, out of range, or does not go with another.
@@ -74,6 +76,11 @@ class StepOptions(AugmentationConfig):
     )
     max_rows: int = option(16384, "decoder rows (samples times examples) at once; more go in chunks, the result the same", minimum=1)
     consistency_weight: float = option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
+    balance_weight: float = option(
+        0.0,
+        "the weight of KL(q(y) || p(y)), nats, where q(y) is q(y|x) on average over a batch: keeps clusters as large as p(y) says",
+        minimum=0.0,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -122,11 +122,11 @@ class MixturePrior(_Mixture):
         """logits, loc and raw_scale."""
         return {name: tf.convert_to_tensor(getattr(self, name)) for name in ("logits", "loc", "raw_scale")}
 
-    def set_mixture(self, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> None:
-        """Make p(z|y) these components, [K, D] each, and p(y), if it is learned, these weights, [K]."""
+    def set_mixture(self, weights: np.ndarray | None, means: np.ndarray, variances: np.ndarray) -> None:
+        """Make p(z|y) these components, [K, D] each, and p(y) these weights, [K]; None: p(y) stays as it is."""
         self.loc.assign(means)
         self.raw_scale.assign(inverse_softplus(np.sqrt(variances)))
-        if self.logits.trainable:
+        if weights is not None:
             self.logits.assign(np.log(np.maximum(weights, 1e-6)))
 
 

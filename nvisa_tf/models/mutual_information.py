@@ -15,9 +15,10 @@ Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fin
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -40,7 +41,7 @@ CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
 HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
 FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
-LINKED = 5_000  # examples that are linked, at most: their distances take 300 MB then
+COMPARED = 5_000  # examples by which clusters are linked or matched, at most: their distances take 300 MB then
 VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
 CLOSE, MOST_HEADS = 0.01, 10  # nats from the best objective up to which heads agree on clusters, and how many do at most
 TAUGHT_STEPS = 300  # that a network is taught clusters for
@@ -220,7 +221,8 @@ class MutualInformationStage(AdamStage):
 
         Either all heads of fine clusters, linked, or the best heads of the networks that were taught, matched: of the networks that do
         better, by their best heads on average. Where linking makes fewer than K large clusters, the best heads of all are matched.
-        The report then has the objective of each candidate's best head, the best candidate of those taken, and whose heads they are.
+        The report then has the objective of each candidate's best head, None where it is not finite, and the means of either group, the
+        best candidate of those taken, and whose heads they are.
 
         Raises:
           ValueError: a head's probabilities are not finite.
@@ -228,8 +230,10 @@ class MutualInformationStage(AdamStage):
         objectives = self.judge()
         of_networks, are_taught = objectives.min(1), np.array([one.is_taught for one in self.candidates])
         taken = are_taught == is_better(of_networks[are_taught], of_networks[~are_taught])
+        groups = (("from random weights", ~are_taught), ("taught contrastive clusters", are_taught))
         self.report = {
-            "tries": {one.name: round(float(value), 5) for one, value in zip(self.candidates, of_networks, strict=True)},
+            "tries": {one.name: _rounded(value) for one, value in zip(self.candidates, of_networks, strict=True)},
+            "means": {name: _rounded(of_networks[group].mean()) for name, group in groups if group.any()},
             "chosen": self.candidates[int(np.nan_to_num(np.where(taken, of_networks, np.inf), nan=np.inf).argmin())].name,
         }
         if are_taught[taken].all():
@@ -238,36 +242,52 @@ class MutualInformationStage(AdamStage):
 
     def linked(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
         """`agreed`, by all heads of fine clusters; None: they link to fewer than K large clusters."""
-        n_clusters, networks = self.model.config.n_clusters, [one for one in self.candidates if not one.is_taught]
-
-        def answers(data: Dataset) -> list[np.ndarray]:
-            return [heads[:, head] for heads in (self.answers(one, data, fine=True) for one in networks) for head in range(HEADS)]
-
-        rows, found = spread_rows(len(part), LINKED, self._cluster_seed), answers(part)
-        some = [p[rows] for p in found]
+        n_clusters = self.model.config.n_clusters
+        heads = [(index, head) for index, one in enumerate(self.candidates) if not one.is_taught for head in range(HEADS)]
+        some = list(self._answers_of(heads, self._some(part), fine=True))
         clusters = link(some, n_clusters)
         if clusters is None:
             return None
         matrices = [shares(p, clusters, n_clusters) for p in some]
-        self.report |= {"clusters": "linked", "heads": {one.name: HEADS for one in networks}}
-        return average(found, matrices), lambda data: average(answers(data), matrices)
+        self._report_heads("linked", heads)
+        together = functools.partial(self._together, heads, matrices, True)
+        return together(part), together
 
     def matched(self, part: Dataset, best: Sequence[tuple[int, int]]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """`agreed`, by the best heads, (candidate, head)."""
+        """`agreed`, by the best heads, (candidate, head); the clusters have the numbers that the first of them gives."""
+        networks = list(dict.fromkeys(index for index, _ in best))
+        heads = sorted(best, key=lambda pair: networks.index(pair[0]))  # a network answers once for all of its heads
+        some = list(self._answers_of(heads, self._some(part)))
+        matrices = [matching(some[0], p) for p in some]
+        self._report_heads("matched", heads)
+        together = functools.partial(self._together, heads, matrices, False)
+        return together(part), together
 
-        def answers(data: Dataset) -> list[np.ndarray]:
-            by_network = {index: self.answers(self.candidates[index], data) for index in {index for index, _ in best}}
-            return [by_network[index][:, head] for index, head in best]
+    def _some(self, data: Dataset) -> Dataset:
+        rows = spread_rows(len(data), COMPARED, self._cluster_seed)
+        return data if len(rows) == len(data) else data.take(rows)
 
-        found = answers(part)
-        matrices = [matching(found[0], one) for one in found]
-        self.report |= {"clusters": "matched", "heads": dict(Counter(self.candidates[index].name for index, _ in best))}
-        return average(found, matrices), lambda data: average(answers(data), matrices)
+    def _answers_of(self, heads: Sequence[tuple[int, int]], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:
+        """p(y|x) by each head in turn, [n, K or F]; one network's answers are in memory at a time, if its heads are beside each other."""
+        for index, group in itertools.groupby(heads, key=lambda pair: pair[0]):
+            found = self.answers(self.candidates[index], data, fine)
+            yield from (found[:, head] for _, head in group)
+
+    def _together(self, heads: Sequence[tuple[int, int]], matrices: Sequence[np.ndarray], fine: bool, data: Dataset) -> np.ndarray:
+        return average(self._answers_of(heads, data, fine), matrices)
+
+    def _report_heads(self, how: str, heads: Sequence[tuple[int, int]]) -> None:
+        self.report |= {"clusters": how, "heads": dict(Counter(self.candidates[index].name for index, _ in heads))}
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""
         networks = {one.name: one.network for one in self.candidates}
         return {**super().checkpointables(), **self._keep, "centres": self._centres, "biases": self._biases, **networks}
+
+
+def _rounded(value: Any) -> float | None:
+    """For init.json, which has no NaN: null stands for a network that diverged."""
+    return round(float(value), 5) if np.isfinite(value) else None
 
 
 def is_better(objectives: np.ndarray, others: np.ndarray) -> bool:

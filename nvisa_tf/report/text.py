@@ -54,11 +54,17 @@ def tried(initialization: Mapping[str, Any]) -> str:
     """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
     if "clusters" not in initialization:
         return ""
-    tries = sorted(initialization["tries"].items(), key=lambda pair: pair[1])
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
     is_linked = initialization["clusters"] == "linked"
     what = "linked small clusters of these heads" if is_linked else "clusters of the best heads, on average"
+    means = _in_order(initialization.get("means", {}))
     return (
-        f"objective on held-out images, lower is better: {', '.join(f'{name} {value:.3f}' for name, value in tries)}; "
-        f"what was taken, of the kind of network that does better on average: {what}: {heads}"
+        f"objective on held-out images, lower is better: {_in_order(initialization['tries'])}; {f'means: {means}; ' if means else ''}"
+        f"what was taken, of the networks that do better on average: {what}: {heads}"
     )
+
+
+def _in_order(objectives: Mapping[str, float | None]) -> str:
+    """By name, the lowest first; None is of what is not finite."""
+    found = sorted(objectives.items(), key=lambda pair: math.inf if pair[1] is None else pair[1])
+    return ", ".join(f"{name} {'not finite' if value is None else format(value, '.3f')}" for name, value in found)

@@ -152,11 +152,12 @@ def test_parameters_are_what_was_set(mixture):
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_weights_are_set_where_they_are_learned(learned):
+def test_weights_are_set_where_they_are_given(learned):
     prior = diagonal(learned)
+    prior.set_mixture(None, MEANS, np.ones((K, D)))
+    np.testing.assert_allclose(prior.p_y().probs_parameter(), np.full(K, 0.25), rtol=1e-12)
     prior.set_mixture(np.array([0.5, 0.5, 0.0, 0.0]), MEANS, np.ones((K, D)))
-    expected = np.array([0.5, 0.5, 1e-6, 1e-6]) / (1 + 2e-6) if learned else np.full(K, 0.25)
-    np.testing.assert_allclose(prior.p_y().probs_parameter(), expected, rtol=1e-9)
+    np.testing.assert_allclose(prior.p_y().probs_parameter(), np.array([0.5, 0.5, 1e-6, 1e-6]) / (1 + 2e-6), rtol=1e-9)
     assert len(prior.trainable_weights) == 2 + learned
 
 

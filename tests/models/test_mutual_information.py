@@ -153,21 +153,31 @@ def test_the_best_heads_are_matched_where_taught_networks_do_better(data, monkey
     np.testing.assert_allclose(of_others(data), found)
     assert stage.report == {
         "tries": {"one_0": -0.3, "one_1": -0.295, "one_2": -0.31, "one_3": -0.2}, "chosen": "one_0", "clusters": "matched",
-        "heads": {"one_0": 1, "one_1": 1},
+        "heads": {"one_0": 1, "one_1": 1}, "means": {"from random weights": -0.255, "taught contrastive clusters": -0.2975},
     }  # fmt: skip
     images = stage.model.preprocess(tf.constant(data.x))
     log_p = stage.log_probabilities(stage.candidates[0], images).heads
     np.testing.assert_allclose(answers[0], np.exp(log_p[:, 1]), rtol=1e-4, atol=1e-6)
 
 
+def test_a_network_that_diverged_is_neither_taken_nor_a_number_in_the_report(data, monkeypatch):
+    stage = stage_of(data, forms=((True, True), (False, False)))
+    judged(monkeypatch, (-0.3, -0.2), (np.nan, np.nan))
+    monkeypatch.setattr(MutualInformationStage, "matched", lambda self, part, best: best)
+    assert stage.agreed(data) == [(0, 0)]
+    assert stage.report["tries"] == {"one_0": -0.3, "one_1": None}
+    assert stage.report["means"] == {"from random weights": None, "taught contrastive clusters": -0.3}
+
+
 def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(data, monkeypatch):
-    monkeypatch.setattr(mutual_information, "LINKED", 150)
+    monkeypatch.setattr(mutual_information, "COMPARED", 150)
     stage = stage_of(data, forms=((True, True), (False, False), (True, False)))
     for _ in range(20):
         stage.train_step(tf.constant(data.x[:100]))
     judged(monkeypatch, (-0.2, 0.0), (-0.3, 0.0), (-0.15, 0.0))
     found, of_others = stage.agreed(data)
     assert stage.report["clusters"] == "linked"
+    assert stage.report["means"] == {"from random weights": -0.225, "taught contrastive clusters": -0.2}
     assert stage.report["chosen"] == "one_1"
     assert stage.report["heads"] == {"one_1": HEADS, "one_2": HEADS}
     fine = [stage.answers(one, data, fine=True)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]

@@ -170,7 +170,9 @@ class DistillationStage(AdamStage):
         codes = rescale(model.decoder, self._autoencoder.head, self._autoencoder.codes(part))
         self._data.tell(f"{options.init}: {len(part)} codes")
         mixture, predict = self._find(codes)
-        model.prior.set_mixture(mixture.weights, mixture.means, mixture.variances)
+        # Where clusters were found to be of any size, p(y) says how large; else it is uniform, unless it is to be learned.
+        has_sizes = options.learn_prior_weights or self._found_by.report.get("clusters") == "linked"
+        model.prior.set_mixture(mixture.weights if has_sizes else None, mixture.means, mixture.variances)
         give_code(model.latent_head, self._autoencoder.head)
         model.eps_x.assign(starting_eps(options, "x"))
         model.eps_z.assign(starting_eps(options, "z"))

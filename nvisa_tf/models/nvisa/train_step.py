@@ -49,6 +49,7 @@ class StepResult(NamedTuple):
     log_probs: LogProbs
     q_y: Any
     consistency: tf.Tensor
+    balance: tf.Tensor
 
 
 class GradientStep:
@@ -175,6 +176,10 @@ class GradientStep:
                 held = posterior_y(tf.stop_gradient(q_y.logits))
                 consistency = options.consistency_weight * tf.reduce_mean(held.kl_divergence(self.model.q_y(self.model.encoder(changed))))
                 loss += consistency
+            balance = tf.constant(0.0)
+            if options.balance_weight > 0:
+                balance = options.balance_weight * divergence_of_usage(q_y, self.model.prior.p_y())
+                loss += balance
         upstream, gradients = tape.gradient(loss, (list(log_probs), _values(variables)), unconnected_gradients="zero")
         gradients = _dense(gradients)
         if chunks is not None:
@@ -187,7 +192,7 @@ class GradientStep:
                 return _dense(inner.gradient(list(values), _values(variables), factors, unconnected_gradients="zero"))
 
             gradients = chunks.total(pull_back, upstream, gradients)
-        return StepResult(gradients, estimate, log_probs, q_y, consistency)
+        return StepResult(gradients, estimate, log_probs, q_y, consistency, balance)
 
     def _evaluate(
         self, x: tf.Tensor, h: tf.Tensor, q_y: Any, proposal: Proposal, tape: tf.GradientTape | None = None, again: bool = False
@@ -226,7 +231,7 @@ class GradientStep:
             return tf.reduce_mean(values)
 
         values = {
-            "loss": l2 + result.consistency - bound,
+            "loss": l2 + result.consistency + result.balance - bound,
             "bound": bound,
             "log_p_x": expected(log_probs.log_p_x),
             "kl_y": tf.reduce_mean(q_y.kl_divergence(self.model.prior.p_y())),
@@ -238,6 +243,12 @@ class GradientStep:
             "mean_assignment_entropy": -tf.reduce_sum(tf.math.xlogy(usage, usage)),
         }
         return {name: tf.stop_gradient(value) for name, value in values.items()}
+
+
+def divergence_of_usage(q_y: Any, p_y: Any) -> tf.Tensor:
+    """KL(q(y) || p(y)) in nats, a scalar, where q(y) is the mean of q(y|x), a batch of B distributions of y."""
+    usage = tf.reduce_mean(q_y.probs_parameter(), 0)
+    return tf.reduce_sum(tf.math.xlogy(usage, usage) - usage * tf.nn.log_softmax(p_y.logits_parameter()))
 
 
 def _values(variables: list[Any]) -> list[Any]:

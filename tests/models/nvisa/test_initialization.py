@@ -100,15 +100,19 @@ def test_a_narrow_posterior_cannot_hold_the_code(tiny_config, data):
         give_code(model.latent_head, autoencoder_of(model, data).head)
 
 
-@pytest.mark.parametrize("learned", [False, True])
-def test_prior_is_the_mixture(tiny_config, learned, rng):
-    model = NVISA(dataclasses.replace(tiny_config, learn_prior_weights=learned))
-    weights, means, variances = np.array([0.5, 0.3, 0.2]), rng.normal(size=(3, 2)), rng.uniform(0.1, 2, (3, 2))
-    model.prior.set_mixture(weights, means, variances)
-    z = rng.normal(size=(20, 2))
-    each = norm(means, np.sqrt(variances)).pdf(z[:, None]).prod(2)
-    expected = np.log(each @ (weights if learned else np.full(3, 1 / 3)))
-    np.testing.assert_allclose(model.prior.log_prob(z.astype(np.float32)), expected, rtol=1e-4)
+@pytest.mark.parametrize(("learned", "clusters"), [(False, "matched"), (False, "linked"), (True, "matched")])
+def test_prior_is_the_mixture_and_uniform_unless_sizes_are_learned_or_were_found(tiny_config, data, learned, clusters):
+    options = RunConfig().replace({**vars(tiny_config), "learn_prior_weights": learned, "init": "ae_kmeans"})
+    model, data = NVISA(options.model), data.take(np.arange(len(data)) < 230)  # clusters of different sizes
+    stages = initialization_stages(model, TrainingData(data, data), options.model, options.train)
+    stages[0].report["clusters"] = clusters
+    stages[-1].begin()
+    found = fit_mixture(stages[-1].codes.numpy(), 3, "ae_kmeans", derived_seed(0, 3))
+    z = np.random.default_rng(0).normal(size=(20, 2))
+    each = norm(found.means, np.sqrt(found.variances)).pdf(z[:, None]).prod(2)
+    weights = found.weights if learned or clusters == "linked" else np.full(3, 1 / 3)
+    assert np.ptp(found.weights) > 0.01
+    np.testing.assert_allclose(model.prior.log_prob(z.astype(np.float32)), np.log(each @ weights), rtol=1e-3)
 
 
 @pytest.mark.parametrize("scale", ["network", "per_dimension"])

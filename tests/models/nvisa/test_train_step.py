@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import softmax
 
 from nvisa_tf import (
     NVISA,
@@ -162,6 +163,46 @@ def test_consistency_adds_the_gradient_of_a_divergence_to_held_probabilities(tin
     np.testing.assert_allclose(added["cluster_head/kernel"], 2.5 * h.T @ (q - p) / 10, atol=1e-4)
     moved = {path.split("/")[0] for path, change in added.items() if np.abs(change).max() > 1e-3}
     assert moved == {"encoder_0", "cluster_head"}
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_balance_adds_the_gradient_of_the_divergence_of_the_batch_from_the_prior(tiny_config, learned, rng):
+    x = tf.constant(rng.normal(size=(10, 6)), tf.float32)
+    model = shaken(dataclasses.replace(tiny_config, learn_prior_weights=learned), rng)
+    if not learned:
+        model.prior.logits.assign(rng.normal(size=3))
+    found = {}
+    for weight in (0.0, 4.0):
+        model.compile(n_samples=3, balance_weight=weight)
+        found[weight] = model.gradient_step.loss_gradient(x, tf.constant([3, 4]))
+    pi, q = softmax(model.prior.logits.numpy().astype(np.float64)), model.call(x).numpy().astype(np.float64)
+    usage = q.mean(0)
+    assert float(found[0.0].balance) == 0
+    assert float(found[4.0].balance) == pytest.approx(4 * (usage * np.log(usage / pi)).sum(), rel=1e-4)
+    added = {
+        "/".join(v.path.split("/")[-2:]): (a - b).numpy()
+        for v, a, b in zip(model.trainable_variables, found[4.0].gradients, found[0.0].gradients, strict=True)
+    }
+    ratio = np.log(usage / pi)
+    expected = 4 * (q * (ratio - (q * ratio).sum(1, keepdims=True))).mean(0)
+    np.testing.assert_allclose(added["cluster_head/bias"], expected, atol=1e-4)
+    if learned:
+        np.testing.assert_allclose(added["prior/logits"], 4 * (pi - usage), atol=1e-4)
+    moved = {path.split("/")[0] for path, change in added.items() if np.abs(change).max() > 1e-3}
+    assert moved == {"encoder_0", "cluster_head", *(["prior"] if learned else [])}
+
+
+def test_a_step_reports_the_loss_with_the_balance(tiny_config, rng):
+    x = tf.constant(rng.normal(size=(32, 6)), tf.float32)
+    losses = []
+    for weight in (0.0, 30.0):
+        model = shaken(tiny_config, np.random.default_rng(4))
+        model.compile(keras.optimizers.SGD(0.0), n_samples=3, balance_weight=weight)
+        values = {name: float(value) for name, value in model.train_step(x).items()}
+        usage = np.log(3) - values["mean_assignment_entropy"]
+        assert values["loss"] == pytest.approx(weight * usage - values["bound"], rel=1e-4)
+        losses.append(values["loss"])
+    assert losses[1] - losses[0] > 1e-3
 
 
 WIDE = Augmentation(rotation=20.0, shift=0.1, scale=0.2, shear=0.3)
