@@ -19,6 +19,8 @@ from nvisa_tf.layers.augmentation import Augmentation, augment
 
 INFORMATION, BALANCE = 0.1, 4.0  # weights of the mutual information, and of H(y) in it (Hu et al. have the same)
 JUDGED_AT_ONCE = 1_000  # images, so that memory does not grow with their number
+# How often each image is changed: as often as makes so many of all, within a limit. On a hundred images, one change of each decides by chance.
+CHANGED_IMAGES, MOST_CHANGES = 5_000, 16
 JUDGED_DRAWS = 0x1D6E  # sets the seed of how held-out images are changed apart from those of the steps
 
 
@@ -44,15 +46,21 @@ def held_out_objective(
 ) -> np.ndarray:
     """The `objective` of each head on images that are changed by draws of their own, the same for whoever answers; float64 [H].
 
+    The fewer images there are, the more often each is changed, `times_changed`.
+
     Args:
       answer: log p(y|x), [B, H, K], of images on the model's scale, [B, d].
       preprocess: brings raw images to it.
       x: raw images [n, *input_shape].
       augmentation: how far they are changed.
     """
-    pieces = []
-    for number, piece in enumerate(np.array_split(x, math.ceil(len(x) / JUDGED_AT_ONCE))):
-        images = tf.constant(piece)
-        changed = augment(images, tf.constant([JUDGED_DRAWS, number]), augmentation, fused=True)
-        pieces.append([answer(preprocess(part)) for part in (images, changed)])
-    return objective(*(tf.concat(parts, 0) for parts in zip(*pieces, strict=True))).numpy().astype(np.float64)
+    times, parts = times_changed(len(x)), [tf.constant(part) for part in np.array_split(x, math.ceil(len(x) / JUDGED_AT_ONCE))]
+    log_p = tf.concat([answer(preprocess(part)) for part in parts], 0)
+    seeds = (tf.constant([JUDGED_DRAWS, number]) for number in range(times * len(parts)))
+    changed = [answer(preprocess(augment(part, next(seeds), augmentation, fused=True))) for part in parts * times]
+    return objective(tf.tile(log_p, [times, 1, 1]), tf.concat(changed, 0)).numpy().astype(np.float64)
+
+
+def times_changed(n: int) -> int:
+    """How often each of n images is changed by `held_out_objective`."""
+    return max(1, min(MOST_CHANGES, CHANGED_IMAGES // n))

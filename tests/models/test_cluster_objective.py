@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.models import cluster_objective
-from nvisa_tf.models.cluster_objective import held_out_objective, objective
+from nvisa_tf.models.cluster_objective import held_out_objective, objective, times_changed
 
 
 def test_the_objective_is_the_change_less_the_weighted_mutual_information(rng):
@@ -40,9 +40,14 @@ def test_held_out_images_are_changed_alike_for_whoever_answers(rng, monkeypatch)
         return tf.nn.log_softmax(tf.reshape(scaled @ weights, [-1, 2, 3]))
 
     found = held_out_objective(answer, preprocess, x, how)
-    changed = augment(tf.constant(x), tf.constant([cluster_objective.JUDGED_DRAWS, 0]), how, fused=True)
-    np.testing.assert_allclose(found, objective(*(answer(preprocess(part)) for part in (x, changed))), rtol=1e-6)
+    seeds = [tf.constant([cluster_objective.JUDGED_DRAWS, number]) for number in range(16)]  # so few images are changed 16 times
+    changed = tf.concat([augment(tf.constant(x), seed, how, fused=True) for seed in seeds], 0)
+    np.testing.assert_allclose(found, objective(*(answer(preprocess(part)) for part in (np.tile(x, (16, 1, 1)), changed))), rtol=1e-5)
     np.testing.assert_array_equal(found, held_out_objective(answer, preprocess, x, how))
     monkeypatch.setattr(cluster_objective, "JUDGED_AT_ONCE", 4)  # H(y) is of all pieces together, not their mean
     still = held_out_objective(answer, preprocess, x, Augmentation(rotation=0.0, shift=1e-9))
     np.testing.assert_allclose(still, objective(*[answer(preprocess(x))] * 2), rtol=1e-4)
+
+
+def test_the_fewer_images_there_are_the_more_often_each_is_changed():
+    assert [times_changed(n) for n in (1, 143, 900, 2_500, 2_501, 60_000)] == [16, 16, 5, 2, 1, 1]
