@@ -19,7 +19,7 @@ from nvisa_tf.layers.augmentation import Augmentation, augment
 
 INFORMATION, BALANCE = 0.1, 4.0  # weights of the mutual information, and of H(y) in it (Hu et al. have the same)
 JUDGED_AT_ONCE = 1_000  # images, so that memory does not grow with their number
-# How often each image is changed: as often as makes so many of all, within a limit. On a hundred images, one change of each decides by chance.
+# How often each image is changed: as often as makes so many in all, within a limit. Of a hundred images, one change of each is chance.
 CHANGED_IMAGES, MOST_CHANGES = 5_000, 16
 JUDGED_DRAWS = 0x1D6E  # sets the seed of how held-out images are changed apart from those of the steps
 
