@@ -96,7 +96,7 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
     chosen = {**options, **given_options(flags, method)}
     if method_of(chosen_preset) != method:
         raise ValueError(f"The preset {chosen_preset} is of the method {method_of(chosen_preset)}, not of {method}; choose another.")
-    options = preset(chosen_preset, chosen.get("objective", "vimco"))
+    options = preset(chosen_preset, chosen.get("objective", "vimco"), chosen.get("binarize", False))
     if source := chosen.get("init_from"):
         other = RunDirectory.open(source).config()
         if other.method != method:

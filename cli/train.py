@@ -127,6 +127,9 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options['binarize'] else 'in [0, 1] as they are'}.")
     if options.get("forward_precision") == "bfloat16":
         found.append("The decoder's passes without gradient multiply in bfloat16; for float32 add --forward-precision float32.")
+    if options.get("lr_floor", 0.0) > config.train.learning_rate:
+        floor, rate = options["lr_floor"], config.train.learning_rate
+        found.append(f"The learning rate is {floor:g}, as --lr-floor says, and not {rate:g}; for less, add --lr-floor {rate:g}.")
     return found
 
 

@@ -204,7 +204,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         default = RunConfig.of(self.method)  # refuses an unknown method
         options = _checked({} if self.options is None else self.options)
         name = automatic(self.method, len(data), data.is_image) if self.preset == "auto" else self.preset
-        chosen = preset(name, options.get("objective", "vimco"))
+        chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False))
         if method_of(name) != self.method:
             raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
         if continued:

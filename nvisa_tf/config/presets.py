@@ -175,11 +175,12 @@ def automatic(method: str, n_examples: int, are_images: bool) -> str:
     return known.small_preset if n_examples < SMALL else known.large_preset
 
 
-def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
+def preset(name: str, objective: str = "vimco", binarize: bool = False) -> dict[str, Any]:
     """The options that a preset sets, by bare name, as they suit an objective; "method" among them where it is not nvisa.
 
     An objective that goes through z of every sample has its decoder's gradient from all of them, and one
-    that enumerates y draws z as few times for each as it can.
+    that enumerates y draws z as few times for each as it can. The brightness of images that are binarized is not changed, as that would
+    make them black or white as a whole.
 
     Raises:
       ValueError: no such preset.
@@ -191,6 +192,8 @@ def preset(name: str, objective: str = "vimco") -> dict[str, Any]:
         options["decoder_gradient"] = "all"
     if known and known.preset_samples:
         options["n_samples"] = known.preset_samples
+    if binarize:
+        options.pop("augment_brightness", None)
     return options
 
 

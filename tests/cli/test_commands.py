@@ -73,6 +73,14 @@ def test_a_resolved_config_makes_the_same_run(finished_run, cli, tmp_path):
     assert "scaled alike" not in out  # they were standardized
 
 
+def test_it_is_said_that_the_learning_rate_is_its_floor(cli, tmp_path):
+    rates = ("--learning-rate", 1e-5, "--lr-floor", 1e-4)
+    code, out, err = cli("train", *TINY, "--init", "random", "--epochs", 1, *rates, "--out", tmp_path / "r")
+    assert code == 0, err
+    assert "The learning rate is 0.0001, as --lr-floor says, and not 1e-05; for less, add --lr-floor 1e-05." in out
+    assert "lr-floor" not in cli("train", *TINY, "--init", "random", "--epochs", 1, "--learning-rate", 1e-3, "--out", tmp_path / "s")[1]
+
+
 def test_flags_win_over_the_config_file(cli, tmp_path):
     (tmp_path / "c.toml").write_text("epochs = 2\nseed = 5\n[model]\nn_clusters = 4\n")
     code, _, err = cli("train", "--config", tmp_path / "c.toml", "--out", tmp_path / "r", "--epochs", 1, "--pipeline", "stream", *TINY)

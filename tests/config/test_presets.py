@@ -68,6 +68,14 @@ def test_random_gpu_has_the_papers_samples_and_annealing():
     assert gpu["xla"]
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_images_that_are_binarized_are_made_no_brighter(name):
+    found = preset(name, binarize=True)
+    assert {option: value for option, value in preset(name).items() if option != "augment_brightness"} == found
+    if found.get("method", "nvisa") == "nvisa":
+        RunConfig().replace({**found, "likelihood": "bernoulli", "binarize": True, "input_shape": (8, 8)})
+
+
 def test_an_unknown_preset_names_the_near_one():
     with pytest.raises(ValueError, match="did you mean random_slow"):
         preset("random_slwo")
