@@ -56,9 +56,13 @@ def held_out_objective(
     """
     times, parts = times_changed(len(x)), [tf.constant(part) for part in np.array_split(x, math.ceil(len(x) / JUDGED_AT_ONCE))]
     log_p = tf.concat([answer(preprocess(part)) for part in parts], 0)
-    seeds = (tf.constant([JUDGED_DRAWS, number]) for number in range(times * len(parts)))
-    changed = [answer(preprocess(augment(part, next(seeds), augmentation, fused=True))) for part in parts * times]
-    return objective(tf.tile(log_p, [times, 1, 1]), tf.concat(changed, 0)).numpy().astype(np.float64)
+    to_change = [(part, tf.constant([JUDGED_DRAWS, number])) for number, part in enumerate(parts * times)]
+    together = max(1, JUDGED_AT_ONCE // len(parts[0]))
+    log_changed = []
+    for first in range(0, len(to_change), together):
+        changed = [augment(part, seed, augmentation, fused=True) for part, seed in to_change[first : first + together]]
+        log_changed.append(answer(preprocess(tf.concat(changed, 0))))
+    return objective(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
 
 
 def times_changed(n: int) -> int:

@@ -191,14 +191,12 @@ class MutualInformationStage(AdamStage):
 
     def judge(self) -> np.ndarray:
         """The objective of each head of each candidate on what is held out, float64 [candidates, H]."""
-        found = []
-        for candidate in self.candidates:
-            answer = functools.partial(self._log_heads, candidate)
-            found.append(held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation))
-        return np.array(found)
 
-    def _log_heads(self, candidate: Candidate, scaled: tf.Tensor) -> tf.Tensor:
-        return self.log_probabilities(candidate, scaled).heads
+        def answer(scaled: tf.Tensor) -> tf.Tensor:
+            return tf.concat([self.log_probabilities(one, scaled).heads for one in self.candidates], 1)
+
+        found = held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation)
+        return found.reshape(len(self.candidates), HEADS)
 
     def answers(self, candidate: Candidate, data: Dataset, fine: bool = False) -> np.ndarray:
         """p(y|x) by all heads of a network, float32 [n, H, K], or by those of fine clusters, [n, H, F].
