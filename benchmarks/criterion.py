@@ -24,13 +24,13 @@ from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scali
 from nvisa_tf.clustering.mixtures import fit_mixture
 from nvisa_tf.config.presets import automatic, preset
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.mutual_information import MutualInformationStage, best_heads
+from nvisa_tf.models.mutual_information import MutualInformationStage
 from nvisa_tf.models.nvisa.initialization import initialization_stages
 from nvisa_tf.models.pretraining import ContrastiveStage
 
 FIELDS = (
     "set", "examples", "classes", "largest", "smallest", "seed", "chosen", "clusters", "accuracy", "matched", "linked", "contrastive",
-    "objectives", "accuracies", "seconds", "date", "commit", "machine",
+    "information", "accuracies", "seconds", "date", "commit", "machine",
 )  # fmt: skip
 
 
@@ -78,15 +78,15 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     found = accuracy(networks.agreed(data)[0])
     row = {"set": name, "examples": len(data), "classes": len(sizes), "largest": sizes.max(), "smallest": sizes.min(), "seed": seed}
     row |= {"chosen": networks.report["chosen"], "clusters": networks.report["clusters"], "accuracy": found}
-    objectives, seconds = networks.judge(), time.monotonic() - began
-    ways = {index: networks.matched(data, [(index, int(of_heads.argmin()))])[0] for index, of_heads in enumerate(objectives)}
-    linked = networks.linked(data)
+    information, seconds = networks.judge().mean(1), time.monotonic() - began
+    names, taught = [one.name for one in networks.candidates], [index for index, one in enumerate(networks.candidates) if one.is_taught]
+    linked = networks.linked(data, [index for index in range(len(names)) if index not in taught])
     return row | {
-        "matched": accuracy(networks.matched(data, best_heads(objectives))[0]),
+        "matched": accuracy(networks.matched(data, taught)[0]),
         "linked": accuracy(linked[0]) if linked else "",
         "contrastive": accuracy(fit_mixture(contrastive.codes(data), len(sizes), "balanced", seed).responsibilities),
-        "objectives": json.dumps({one.name: round(float(o.min()), 4) for one, o in zip(networks.candidates, objectives, strict=True)}),
-        "accuracies": json.dumps({networks.candidates[index].name: accuracy(p) for index, p in ways.items()}),
+        "information": json.dumps({name: round(float(nats), 4) for name, nats in zip(names, information, strict=True)}),
+        "accuracies": json.dumps({name: accuracy(networks.matched(data, [index])[0]) for index, name in enumerate(names)}),
         "seconds": round(seconds),
         "date": datetime.date.today(),
         "commit": report.commit(),

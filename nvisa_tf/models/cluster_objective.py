@@ -1,8 +1,10 @@
-"""How well clusters do by mutual information: what a network that gives them is trained by, and what compares clusters without labels.
+"""Clusters by mutual information: what a network that gives them is trained by, and what compares clusters without labels.
 
-It is regularized information maximization (Krause et al., NeurIPS 2010) with the self-augmented regularizer of IMSAT (Hu et al., ICML
-2017, arXiv 1702.08720), here by changed images instead of adversarial ones. Answers are to be alike for an image however it is changed,
-sure, and with every cluster in use.
+The objective is regularized information maximization (Krause et al., NeurIPS 2010) with the self-augmented regularizer of IMSAT (Hu et
+al., ICML 2017, arXiv 1702.08720), here by changed images instead of adversarial ones. Answers are to be alike for an image however it is
+changed, sure, and with every cluster in use.
+
+What compares clusters has no weights that would have to be chosen: how many nats a changed image tells about the cluster of the image.
 
 Shapes: n examples, B of a batch, d values of one, K clusters, H heads.
 """
@@ -41,10 +43,25 @@ def objective(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
     return change - INFORMATION * (BALANCE * of_clusters - of_images)
 
 
-def held_out_objective(
+def information(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
+    """What a changed image tells about the cluster of the image, nats, float32 [H]: log K at most, 0 where it tells nothing.
+
+    H(y) - E[log 1/p(y|changed x)], where y is drawn from p(y|x): a lower bound of the mutual information of the two (Barber & Agakov,
+    NeurIPS 2003). It is high where clusters are many, answers are sure, and changes leave them as they are.
+
+    Args:
+      log_p: of images, [B, H, K].
+      log_changed: of the same images, changed, [B, H, K].
+    """
+    p = tf.exp(log_p)
+    usage = tf.reduce_mean(p, 0)
+    return tf.reduce_mean(tf.reduce_sum(p * log_changed, -1), 0) - tf.reduce_sum(tf.math.xlogy(usage, usage), -1)
+
+
+def held_out_information(
     answer: Callable[[tf.Tensor], tf.Tensor], preprocess: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, augmentation: Augmentation
 ) -> np.ndarray:
-    """The `objective` of each head on images that are changed by draws of their own, the same for whoever answers; float64 [H].
+    """The `information` of each head on images that are changed by draws of their own, the same for whoever answers; float64 [H].
 
     The fewer images there are, the more often each is changed, `times_changed`.
 
@@ -62,9 +79,9 @@ def held_out_objective(
     for first in range(0, len(to_change), together):
         changed = [augment(part, seed, augmentation, fused=True) for part, seed in to_change[first : first + together]]
         log_changed.append(answer(preprocess(tf.concat(changed, 0))))
-    return objective(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
+    return information(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
 
 
 def times_changed(n: int) -> int:
-    """How often each of n images is changed by `held_out_objective`."""
+    """How often each of n images is changed by `held_out_information`."""
     return max(1, min(MOST_CHANGES, CHANGED_IMAGES // n))

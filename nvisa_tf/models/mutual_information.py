@@ -1,9 +1,9 @@
 """Clusters by mutual information: a network that answers alike for an image however it is changed, surely, and with every cluster in use.
 
 Its objective is that of `nvisa_tf.models.cluster_objective`, for several heads on one trunk as in IIC (Ji et al., ICCV 2019, arXiv
-1807.06653). Where it ends depends on the weights that it begins with, and the objective on held-out images tells good ends from bad ones
-of one data set. So several networks, convolutional and dense, are tried beside each other, some of them first taught clusters that were
-found elsewhere; the heads with the best objective then agree on the clusters.
+1807.06653). Where it ends depends on the weights that it begins with. So several networks, convolutional and dense, are tried beside each
+other, some of them first taught clusters that were found elsewhere. What changed images tell about the clusters of held-out images says
+which networks to trust, and all heads of these answer together.
 
 The objective asks for clusters of equal size. A network from random weights has further heads, with `FINE` times as many clusters, too
 small to hold more than a part of a group each. Where these networks do better than those that were taught, the parts are linked to clusters
@@ -14,10 +14,7 @@ Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fin
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +28,7 @@ from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.layers.networks import DTYPE, LAST, LayerFactory, stack, with_channels
-from nvisa_tf.models.cluster_objective import held_out_objective, objective
+from nvisa_tf.models.cluster_objective import held_out_information, objective
 from nvisa_tf.models.keras_model import encode_all, weights_of
 from nvisa_tf.models.pretraining import PROJECTION_DIM, Autoencodable, ContrastiveStage
 from nvisa_tf.models.stage import AdamStage
@@ -43,7 +40,7 @@ FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
 COMPARED = 5_000  # examples by which clusters are linked or matched, at most: their distances take 300 MB then
 VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
-CLOSE, MOST_HEADS = 0.01, 10  # nats from the best objective up to which heads agree on clusters, and how many do at most
+GROUPS = {False: "from random weights", True: "taught contrastive clusters"}  # of networks, for reports
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
 
@@ -190,12 +187,12 @@ class MutualInformationStage(AdamStage):
         return tf.cond(is_taught_now, look, lambda: tf.zeros(tf.stack([tf.shape(batch)[0], shape[1]])))
 
     def judge(self) -> np.ndarray:
-        """The objective of each head of each candidate on what is held out, float64 [candidates, H]."""
+        """The `information` of each head of each candidate on what is held out, nats, float64 [candidates, H]."""
 
         def answer(scaled: tf.Tensor) -> tf.Tensor:
             return tf.concat([self.log_probabilities(one, scaled).heads for one in self.candidates], 1)
 
-        found = held_out_objective(answer, self.model.preprocess, self._held_out, self._augmentation)
+        found = held_out_information(answer, self.model.preprocess, self._held_out, self._augmentation)
         return found.reshape(len(self.candidates), HEADS)
 
     def answers(self, candidate: Candidate, data: Dataset, fine: bool = False) -> np.ndarray:
@@ -217,65 +214,61 @@ class MutualInformationStage(AdamStage):
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        Either all heads of fine clusters, linked, or the best heads of the networks that were taught, matched: of the networks that do
-        better, by their best heads on average. Where linking makes fewer than K large clusters, the best heads of all are matched.
-        The report then has the objective of each candidate's best head, None where it is not finite, and the means of either group, the
-        best candidate of those taken, and whose heads they are.
+        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of all their heads: the
+        former by their heads, matched; the latter by their heads of fine clusters, linked, or, where these link to fewer than K large
+        clusters, by their other heads, matched. A network that diverged does not count. The report then has what each network and, on
+        average, each group gives on held-out images, None where it is not finite, the best one of those taken, and whose heads answer.
 
         Raises:
-          ValueError: a head's probabilities are not finite.
+          ValueError: no network gives finite probabilities.
         """
-        objectives = self.judge()
-        of_networks, are_taught = objectives.min(1), np.array([one.is_taught for one in self.candidates])
-        taken = are_taught == is_better(of_networks[are_taught], of_networks[~are_taught])
-        groups = (("from random weights", ~are_taught), ("taught contrastive clusters", are_taught))
+        of_networks = self.judge().mean(1)
+        order = [int(index) for index in np.argsort(-of_networks, kind="stable") if np.isfinite(of_networks[index])]
+        if not order:
+            raise ValueError("The networks' probabilities are not finite; choose another init, or rescale the data.")
+        groups = {taught: [index for index in order if self.candidates[index].is_taught == taught] for taught in (False, True)}
+        means = {taught: float(of_networks[group].mean()) for taught, group in groups.items() if group}
+        is_taught = max(means, key=lambda taught: means[taught])
+        taken = groups[is_taught]
         self.report = {
             "tries": {one.name: _rounded(value) for one, value in zip(self.candidates, of_networks, strict=True)},
-            "means": {name: _rounded(of_networks[group].mean()) for name, group in groups if group.any()},
-            "chosen": self.candidates[int(np.nan_to_num(np.where(taken, of_networks, np.inf), nan=np.inf).argmin())].name,
+            "means": {GROUPS[taught]: _rounded(value) for taught, value in means.items()},
+            "chosen": self.candidates[taken[0]].name,
         }
-        if are_taught[taken].all():
-            return self.matched(part, best_heads(np.where(taken[:, None], objectives, np.nan)))
-        return self.linked(part) or self.matched(part, best_heads(objectives))
+        return (None if is_taught else self.linked(part, taken)) or self.matched(part, taken)
 
-    def linked(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
-        """`agreed`, by all heads of fine clusters; None: they link to fewer than K large clusters."""
-        n_clusters = self.model.config.n_clusters
-        heads = [(index, head) for index, one in enumerate(self.candidates) if not one.is_taught for head in range(HEADS)]
-        some = list(self._answers_of(heads, self._some(part), fine=True))
+    def linked(self, part: Dataset, networks: Sequence[int]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
+        """`agreed`, by all heads of fine clusters of these candidates; None: they link to fewer than K large clusters."""
+        n_clusters, some = self.model.config.n_clusters, list(self._heads_of(networks, self._some(part), fine=True))
         clusters = link(some, n_clusters)
         if clusters is None:
             return None
-        matrices = [shares(p, clusters, n_clusters) for p in some]
-        self._report_heads("linked", heads)
-        together = functools.partial(self._together, heads, matrices, True)
-        return together(part), together
+        return self._together("linked", networks, [shares(p, clusters, n_clusters) for p in some], part)
 
-    def matched(self, part: Dataset, best: Sequence[tuple[int, int]]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """`agreed`, by the best heads, (candidate, head); the clusters have the numbers that the first of them gives."""
-        networks = list(dict.fromkeys(index for index, _ in best))
-        heads = sorted(best, key=lambda pair: networks.index(pair[0]))  # a network answers once for all of its heads
-        some = list(self._answers_of(heads, self._some(part)))
-        matrices = [matching(some[0], p) for p in some]
-        self._report_heads("matched", heads)
-        together = functools.partial(self._together, heads, matrices, False)
-        return together(part), together
+    def matched(self, part: Dataset, networks: Sequence[int]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
+        """`agreed`, by all heads of these candidates; the clusters have the numbers that the first of them gives."""
+        some = list(self._heads_of(networks, self._some(part)))
+        return self._together("matched", networks, [matching(some[0], p) for p in some], part)
 
     def _some(self, data: Dataset) -> Dataset:
         rows = spread_rows(len(data), COMPARED, self._cluster_seed)
         return data if len(rows) == len(data) else data.take(rows)
 
-    def _answers_of(self, heads: Sequence[tuple[int, int]], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:
-        """p(y|x) by each head in turn, [n, K or F]; one network's answers are in memory at a time, if its heads are beside each other."""
-        for index, group in itertools.groupby(heads, key=lambda pair: pair[0]):
+    def _heads_of(self, networks: Sequence[int], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:
+        """p(y|x) by each head of each of these candidates, [n, K or F]; one network's answers are in memory at a time."""
+        for index in networks:
             found = self.answers(self.candidates[index], data, fine)
-            yield from (found[:, head] for _, head in group)
+            yield from (found[:, head] for head in range(HEADS))
 
-    def _together(self, heads: Sequence[tuple[int, int]], matrices: Sequence[np.ndarray], fine: bool, data: Dataset) -> np.ndarray:
-        return average(self._answers_of(heads, data, fine), matrices)
+    def _together(
+        self, how: str, networks: Sequence[int], matrices: Sequence[np.ndarray], part: Dataset
+    ) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
+        self.report |= {"clusters": how, "heads": {self.candidates[index].name: HEADS for index in networks}}
 
-    def _report_heads(self, how: str, heads: Sequence[tuple[int, int]]) -> None:
-        self.report |= {"clusters": how, "heads": dict(Counter(self.candidates[index].name for index, _ in heads))}
+        def probabilities(data: Dataset) -> np.ndarray:
+            return average(self._heads_of(networks, data, how == "linked"), matrices)
+
+        return probabilities(part), probabilities
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""
@@ -286,18 +279,3 @@ class MutualInformationStage(AdamStage):
 def _rounded(value: Any) -> float | None:
     """For init.json, which has no NaN: null stands for a network that diverged."""
     return round(float(value), 5) if np.isfinite(value) else None
-
-
-def is_better(objectives: np.ndarray, others: np.ndarray) -> bool:
-    """Whether networks with these objectives, [n], do better on average than others do, [m]; n or m may be 0, NaN is worst."""
-    if not len(objectives) or not len(others):
-        return len(objectives) > 0
-    return bool(np.nan_to_num(objectives, nan=np.inf).mean() < np.nan_to_num(others, nan=np.inf).mean())
-
-
-def best_heads(objectives: np.ndarray) -> list[tuple[int, int]]:
-    """The heads (candidate, head) within `CLOSE` of the best, `MOST_HEADS` at most, best first; objectives [candidates, H], NaN last."""
-    order = np.argsort(objectives, axis=None, kind="stable")
-    heads = [tuple(map(int, np.unravel_index(place, objectives.shape))) for place in order]
-    limit = objectives[heads[0]] + CLOSE
-    return [(index, head) for index, head in heads if objectives[index, head] <= limit][:MOST_HEADS] or [(heads[0][0], heads[0][1])]

@@ -56,15 +56,16 @@ def tried(initialization: Mapping[str, Any]) -> str:
         return ""
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
     is_linked = initialization["clusters"] == "linked"
-    what = "linked small clusters of these heads" if is_linked else "clusters of the best heads, on average"
+    what = "their small clusters, linked" if is_linked else "their clusters, matched"
     means = _in_order(initialization.get("means", {}))
     return (
-        f"objective on held-out images, lower is better: {_in_order(initialization['tries'])}; {f'means: {means}; ' if means else ''}"
+        f"nats that a changed image tells about the cluster of an image, held out, higher is better: "
+        f"{_in_order(initialization['tries'])}; {f'means: {means}; ' if means else ''}"
         f"what was taken, of the networks that do better on average: {what}: {heads}"
     )
 
 
-def _in_order(objectives: Mapping[str, float | None]) -> str:
-    """By name, the lowest first; None is of what is not finite."""
-    found = sorted(objectives.items(), key=lambda pair: math.inf if pair[1] is None else pair[1])
+def _in_order(information: Mapping[str, float | None]) -> str:
+    """By name, the highest first; None is of what is not finite."""
+    found = sorted(information.items(), key=lambda pair: math.inf if pair[1] is None else -pair[1])
     return ", ".join(f"{name} {'not finite' if value is None else format(value, '.3f')}" for name, value in found)

@@ -11,16 +11,14 @@ from nvisa_tf.clustering.mixtures import spread_rows
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models import mutual_information
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.cluster_objective import held_out_objective, objective
+from nvisa_tf.models.cluster_objective import held_out_information, objective
 from nvisa_tf.models.mutual_information import (
     FINE,
     FINE_WEIGHT,
     HEADS,
     Candidate,
     MutualInformationStage,
-    best_heads,
     convolutions_for,
-    is_better,
 )
 from nvisa_tf.models.nvisa import information, initialization
 from nvisa_tf.models.pretraining import ContrastiveStage
@@ -123,50 +121,39 @@ def test_no_network_depends_on_what_else_is_tried(data):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_networks_are_compared_by_their_mean():
-    assert is_better(np.array([-0.8, -0.7]), np.array([-0.81, -0.6]))
-    assert not is_better(np.array([-0.81, -0.6]), np.array([-0.8, -0.7]))
-    assert not is_better(np.array([-0.9, np.nan]), np.array([0.0]))
-    assert is_better(np.array([0.0]), np.array([]))
-    assert not is_better(np.array([]), np.array([0.0]))
+def judged(monkeypatch, *information):
+    """Networks that have these nats, on average over their heads."""
+    spread = np.linspace(-0.1, 0.1, HEADS)
+    monkeypatch.setattr(MutualInformationStage, "judge", lambda self: np.array([value + spread for value in information]))
 
 
-def test_the_best_heads_are_close_to_the_best_and_not_too_many():
-    objectives = np.array([[-0.8, -0.795, np.nan], [-0.805, -0.7, -0.79]])
-    assert best_heads(objectives) == [(1, 0), (0, 0), (0, 1)]
-    assert best_heads(np.zeros([4, 5])) == [(i, j) for i in range(2) for j in range(5)]
-    assert best_heads(np.full([2, 2], np.nan)) == [(0, 0)]  # which is refused once it has to answer
-
-
-def judged(monkeypatch, *objectives):
-    """Heads that have these objectives, two of each network, and others that have none."""
-    rest = [0.0] * (HEADS - 2)
-    monkeypatch.setattr(MutualInformationStage, "judge", lambda self: np.array([[*pair, *rest] for pair in objectives]))
-
-
-def test_the_best_heads_are_matched_where_taught_networks_do_better(data, monkeypatch):
+def test_all_heads_of_taught_networks_are_matched_where_these_do_better_on_average(data, monkeypatch):
     stage = stage_of(data, forms=((True, True), (False, True), (False, False), (False, False)))
-    judged(monkeypatch, (0.0, -0.3), (-0.295, 0.0), (-0.31, 0.0), (-0.2, 0.0))  # one of the others is the best, by chance
+    judged(monkeypatch, 0.5, 0.55, 0.6, 0.4)  # one of the others is the best
     found, of_others = stage.agreed(data)
-    answers = [stage.answers(stage.candidates[0], data)[:, 1], stage.answers(stage.candidates[1], data)[:, 0]]
+    answers = [stage.answers(stage.candidates[index], data)[:, head] for index in (1, 0) for head in range(HEADS)]
     np.testing.assert_allclose(found, average(answers, [matching(answers[0], one) for one in answers]))
     np.testing.assert_allclose(of_others(data), found)
     assert stage.report == {
-        "tries": {"one_0": -0.3, "one_1": -0.295, "one_2": -0.31, "one_3": -0.2}, "chosen": "one_0", "clusters": "matched",
-        "heads": {"one_0": 1, "one_1": 1}, "means": {"from random weights": -0.255, "taught contrastive clusters": -0.2975},
+        "tries": {"one_0": 0.5, "one_1": 0.55, "one_2": 0.6, "one_3": 0.4}, "chosen": "one_1", "clusters": "matched",
+        "heads": {"one_0": HEADS, "one_1": HEADS}, "means": {"from random weights": 0.5, "taught contrastive clusters": 0.525},
     }  # fmt: skip
     images = stage.model.preprocess(tf.constant(data.x))
-    log_p = stage.log_probabilities(stage.candidates[0], images).heads
-    np.testing.assert_allclose(answers[0], np.exp(log_p[:, 1]), rtol=1e-4, atol=1e-6)
+    log_p = stage.log_probabilities(stage.candidates[1], images).heads
+    np.testing.assert_allclose(answers[0], np.exp(log_p[:, 0]), rtol=1e-4, atol=1e-6)
 
 
 def test_a_network_that_diverged_is_neither_taken_nor_a_number_in_the_report(data, monkeypatch):
-    stage = stage_of(data, forms=((True, True), (False, False)))
-    judged(monkeypatch, (-0.3, -0.2), (np.nan, np.nan))
-    monkeypatch.setattr(MutualInformationStage, "matched", lambda self, part, best: best)
-    assert stage.agreed(data) == [(0, 0)]
-    assert stage.report["tries"] == {"one_0": -0.3, "one_1": None}
-    assert stage.report["means"] == {"from random weights": None, "taught contrastive clusters": -0.3}
+    stage = stage_of(data, forms=((True, True), (False, True), (False, False)))
+    judged(monkeypatch, 0.2, np.nan, np.nan)
+    found, _ = stage.agreed(data)
+    assert stage.report["tries"] == {"one_0": 0.2, "one_1": None, "one_2": None}
+    assert stage.report["means"] == {"taught contrastive clusters": 0.2}
+    assert stage.report["heads"] == {"one_0": HEADS}
+    assert np.isfinite(found).all()
+    judged(monkeypatch, np.nan, np.nan, np.nan)
+    with pytest.raises(ValueError, match="not finite; choose another init"):
+        stage.agreed(data)
 
 
 def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(data, monkeypatch):
@@ -174,10 +161,10 @@ def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(d
     stage = stage_of(data, forms=((True, True), (False, False), (True, False)))
     for _ in range(20):
         stage.train_step(tf.constant(data.x[:100]))
-    judged(monkeypatch, (-0.2, 0.0), (-0.3, 0.0), (-0.15, 0.0))
+    judged(monkeypatch, 0.2, 0.3, 0.15)
     found, of_others = stage.agreed(data)
     assert stage.report["clusters"] == "linked"
-    assert stage.report["means"] == {"from random weights": -0.225, "taught contrastive clusters": -0.2}
+    assert stage.report["means"] == {"from random weights": 0.225, "taught contrastive clusters": 0.2}
     assert stage.report["chosen"] == "one_1"
     assert stage.report["heads"] == {"one_1": HEADS, "one_2": HEADS}
     fine = [stage.answers(one, data, fine=True)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]
@@ -185,11 +172,24 @@ def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(d
     clusters = link([p[rows] for p in fine], 2)
     np.testing.assert_allclose(found, average(fine, [shares(p[rows], clusters, 2) for p in fine]))
     np.testing.assert_allclose(of_others(data), found)
-    # Where they cannot be linked to enough clusters, the best heads are matched.
+    # Where they cannot be linked to enough clusters, their other heads are matched.
     monkeypatch.setattr(mutual_information, "link", lambda *args: None)
     found, _ = stage.agreed(data)
     assert stage.report["clusters"] == "matched"
-    np.testing.assert_allclose(found, stage.answers(stage.candidates[1], data)[:, 0], rtol=1e-6)
+    answers = [stage.answers(one, data)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]
+    some = [p[rows] for p in answers]
+    np.testing.assert_allclose(found, average(answers, [matching(some[0], p) for p in some]))
+
+
+def test_networks_are_judged_each_by_its_own_answers(data):
+    stage = stage_of(data)
+    found = stage.judge()
+    assert found.shape == (2, HEADS)
+    for one, expected in zip(stage.candidates, found, strict=True):
+        mine = held_out_information(
+            lambda scaled, one=one: stage.log_probabilities(one, scaled).heads, stage.model.preprocess, data.x, STAGE["augmentation"]
+        )
+        np.testing.assert_allclose(mine, expected, atol=1e-3)
 
 
 def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng):
@@ -270,17 +270,17 @@ def test_an_initialization_finds_bars_and_goes_on_after_a_stop_as_if_there_had_b
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
-def test_training_is_judged_by_the_same_objective_before_and_after(data, tmp_path):
+def test_training_is_judged_by_the_same_measure_before_and_after(data, tmp_path):
     run = RunDirectory.create(tmp_path / "run", RunConfig(), {})
     config = RUN.replace({"init": "mutual_information", "epochs": 2, "eval_epochs": 1.0, "augment": True, "eps_start": 0.25})
     model = model_of(data)
     Trainer(model, config, data, run=run).train()
-    before, after = run.init()["held_out_cluster_objective"], float(run.metrics()[-1]["held_out_cluster_objective"])
+    before, after = run.init()["held_out_cluster_information"], float(run.metrics()[-1]["held_out_cluster_information"])
 
     def answer(scaled):
         return tf.math.log(model.q_y(model.encoder(scaled)).probs_parameter())[:, None]
 
-    expected = held_out_objective(answer, model.preprocess, data.x, Augmentation.from_config(config.model))[0]
+    expected = held_out_information(answer, model.preprocess, data.x, Augmentation.from_config(config.model))[0]
     assert after == pytest.approx(expected, rel=1e-4)
     assert before != after
     assert before == pytest.approx(after, abs=0.1)

@@ -132,14 +132,16 @@ def test_numbers_are_for_people():
 
 
 def test_what_an_initialization_tried_is_told_best_first():
-    init = {"tries": {"dense_1": -0.7, "convolutional_2": -0.8123}, "chosen": "convolutional_2", "heads": {"convolutional_2": 3}}
-    order = "objective on held-out images, lower is better: convolutional_2 -0.812, dense_1 -0.700; "
+    init = {"tries": {"dense_1": 1.7, "convolutional_2": 1.8123}, "chosen": "convolutional_2", "heads": {"convolutional_2": 3}}
+    order = (
+        "nats that a changed image tells about the cluster of an image, held out, higher is better: convolutional_2 1.812, dense_1 1.700; "
+    )
     order += "what was taken, of the networks that do better on average: "
-    assert tried({**init, "clusters": "matched"}) == order + "clusters of the best heads, on average: 3 of convolutional_2"
-    assert tried({**init, "clusters": "linked"}) == order + "linked small clusters of these heads: 3 of convolutional_2"
-    means = {"taught contrastive clusters": -0.7, "from random weights": -0.8}
+    assert tried({**init, "clusters": "matched"}) == order + "their clusters, matched: 3 of convolutional_2"
+    assert tried({**init, "clusters": "linked"}) == order + "their small clusters, linked: 3 of convolutional_2"
+    means = {"taught contrastive clusters": 1.7, "from random weights": 1.8}
     told = tried({**init, "tries": {"dense_1": None, "dense_2": 0.0}, "means": means, "clusters": "matched"})
     assert (
-        "lower is better: dense_2 0.000, dense_1 not finite; means: from random weights -0.800, taught contrastive clusters -0.700;" in told
+        "higher is better: dense_2 0.000, dense_1 not finite; means: from random weights 1.800, taught contrastive clusters 1.700;" in told
     )
     assert tried({"method": "ae_umap"}) == tried({}) == tried({"tries": {}}) == ""  # the last of a version before

@@ -18,14 +18,14 @@ from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
 from nvisa_tf.models import plateau
 from nvisa_tf.models.base import TrainingData, TrainingStage
-from nvisa_tf.models.cluster_objective import held_out_objective
+from nvisa_tf.models.cluster_objective import held_out_information
 from nvisa_tf.models.pretraining import held_out_part
 from nvisa_tf.models.stage import Stage, steps_per_epoch
 
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
-CLUSTER_OBJECTIVE = "held_out_cluster_objective"  # of q(y|x), see `nvisa_tf.models.cluster_objective.objective`
+CLUSTER_INFORMATION = "held_out_cluster_information"  # of q(y|x), see `nvisa_tf.models.cluster_objective.information`
 HELD_OUT = 2_000  # examples that are looked at to see whether training still pays, at most
 # Checkpoints made until November 2026 have these names for the running means.
 CHECKPOINT_NAMES = {"assignment_entropy": "entropy_y", "mean_assignment_entropy": "entropy_usage"}
@@ -109,7 +109,7 @@ class NVISAStage(Stage):
         "bound": ("bound", "loss", "log_p_x", "kl_y", "kl_z", "l2", "consistency", "held_out_iw_bound"),
         "annealing": ("eps_x", "eps_z", "learning_rate"),
         "gradient": ("grad_norm", "ess", "nonfinite_steps"),
-        "clusters": ("assignment_entropy", "mean_assignment_entropy", "changed_clusters", CLUSTER_OBJECTIVE),
+        "clusters": ("assignment_entropy", "mean_assignment_entropy", "changed_clusters", CLUSTER_INFORMATION),
     }
 
     def __init__(self, model: NVISA, data: Dataset, options: NVISAOptions, train: TrainConfig, held_out: np.ndarray | None = None) -> None:
@@ -144,7 +144,7 @@ class NVISAStage(Stage):
         return {"bound": float(self._model.trackers["bound"].result()), "eps": float(self._model.eps_x.numpy())}
 
     def held_out(self, x: np.ndarray) -> dict[str, float]:
-        """The importance-weighted bound; where training changes images, also how well the clusters do by mutual information."""
+        """The importance-weighted bound; where training changes images, also what a changed image tells about the cluster."""
         found = {"held_out_iw_bound": float(self._model.score_samples(x, self._options.eval_samples, self._seed).mean())}
         if self._options.augment:
             model, augmentation = self._model, Augmentation.from_config(self._options)
@@ -152,7 +152,7 @@ class NVISAStage(Stage):
             def answer(scaled: tf.Tensor) -> tf.Tensor:
                 return tf.nn.log_softmax(model.q_y(model.encoder(scaled)).logits)[:, None]
 
-            found[CLUSTER_OBJECTIVE] = float(held_out_objective(answer, model.preprocess, x, augmentation)[0])
+            found[CLUSTER_INFORMATION] = float(held_out_information(answer, model.preprocess, x, augmentation)[0])
         return found
 
     def look(self, checks: plateau.Checks) -> None:
