@@ -40,6 +40,9 @@ FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
 COMPARED = 5_000  # examples by which clusters are linked or matched, at most: their distances take 300 MB then
 VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
+# By which a network is judged. The heads of a taught network hardly differ; of one from random weights, some end badly, and the single best
+# one of a few is chance.
+BEST_HEADS = 2
 GROUPS = {False: "from random weights", True: "taught contrastive clusters"}  # of networks, for reports
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
@@ -214,15 +217,15 @@ class MutualInformationStage(AdamStage):
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of all their heads: the
-        former by their heads, matched; the latter by their heads of fine clusters, linked, or, where these link to fewer than K large
+        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of their `BEST_HEADS`: the
+        former by all their heads, matched; the latter by their heads of fine clusters, linked, or, where these link to fewer than K large
         clusters, by their other heads, matched. A network that diverged does not count. The report then has what each network and, on
         average, each group gives on held-out images, None where it is not finite, the best one of those taken, and whose heads answer.
 
         Raises:
           ValueError: no network gives finite probabilities.
         """
-        of_networks = self.judge().mean(1)
+        of_networks = best_heads(self.judge())
         order = [int(index) for index in np.argsort(-of_networks, kind="stable") if np.isfinite(of_networks[index])]
         if not order:
             raise ValueError("The networks' probabilities are not finite; choose another init, or rescale the data.")
@@ -274,6 +277,12 @@ class MutualInformationStage(AdamStage):
         """The networks beside what trains them, and what is kept of earlier stages."""
         networks = {one.name: one.network for one in self.candidates}
         return {**super().checkpointables(), **self._keep, "centres": self._centres, "biases": self._biases, **networks}
+
+
+def best_heads(information: np.ndarray) -> np.ndarray:
+    """The mean of the best `BEST_HEADS` of each network, [n], of all its heads, [n, H]; NaN where one of its heads is NaN."""
+    of_best = np.sort(information, 1)[:, -BEST_HEADS:].mean(1)
+    return np.where(np.isfinite(information).all(1), of_best, np.nan)
 
 
 def _rounded(value: Any) -> float | None:

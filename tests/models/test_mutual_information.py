@@ -18,6 +18,7 @@ from nvisa_tf.models.mutual_information import (
     HEADS,
     Candidate,
     MutualInformationStage,
+    best_heads,
     convolutions_for,
 )
 from nvisa_tf.models.nvisa import information, initialization
@@ -121,9 +122,13 @@ def test_no_network_depends_on_what_else_is_tried(data):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
+def test_a_network_is_judged_by_its_two_best_heads():
+    np.testing.assert_allclose(best_heads(np.array([[0.1, 0.4, 0.2], [0.3, 0.3, np.nan]])), [0.3, np.nan])
+
+
 def judged(monkeypatch, *information):
-    """Networks that have these nats, on average over their heads."""
-    spread = np.linspace(-0.1, 0.1, HEADS)
+    """Networks that have these nats, on average over their two best heads."""
+    spread = np.array([-0.7, 0.1, -0.5, -0.1, -0.3])
     monkeypatch.setattr(MutualInformationStage, "judge", lambda self: np.array([value + spread for value in information]))
 
 
