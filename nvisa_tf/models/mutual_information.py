@@ -217,10 +217,10 @@ class MutualInformationStage(AdamStage):
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of their `BEST_HEADS`: the
-        former by all their heads, matched; the latter by their heads of fine clusters, linked, or, where these link to fewer than K large
-        clusters, by their other heads, matched. A network that diverged does not count. The report then has what each network and, on
-        average, each group gives on held-out images, None where it is not finite, the best one of those taken, and whose heads answer.
+        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of their `BEST_HEADS`.
+        The former answer by all their heads, matched, the latter by their heads of fine clusters, linked. Where these link to fewer than K
+        large clusters, their other heads are matched. A network that diverged does not count. The report then has what each network and,
+        on average, each group gives on held-out images, None where it is not finite, the best one of those taken, and whose heads answer.
 
         Raises:
           ValueError: no network gives finite probabilities.
