@@ -11,6 +11,7 @@ from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.io.names import given_names
 from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.report.text import stopped_paying
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,8 @@ def run(flags: argparse.Namespace) -> int:
     held_out = report.get("held_out", True)
     if "diverged_at_epoch" in report:
         print(f"ended     diverged at epoch {report['diverged_at_epoch']:.1f}")
+    if ends := stopped_paying(report):
+        print(f"ended     {ends}")
     if rows:
         last = rows[-1]
         eps = f", eps {float(last['eps_x']):.3g}" if "eps_x" in last else ""

@@ -19,7 +19,7 @@ from nvisa_tf.io.run_directory import RunDirectory
 # What most people set; --help shows these of the general options, --help-all every one.
 COMMON = {
     *("dataset", "data_dir", "image_shape", "label", "id", "columns", "drop", "missing"),
-    *("n_clusters", "latent_dim", "epochs", "batch_size", "learning_rate", "seed"),
+    *("n_clusters", "latent_dim", "epochs", "stop_early", "batch_size", "learning_rate", "seed"),
 }
 
 

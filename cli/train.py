@@ -181,7 +181,8 @@ def _finish(workflows: Any, trainer: Any, config: RunConfig, splits: Splits, rea
 
 def _written(run: RunDirectory) -> list[str]:
     """What is in a run that has ended, the answers first."""
-    files = [run.clusters_file, run.page_file, run.model_file, run.metrics_file, run.stages_file, run.plots / "samples.png"]
+    models = [run.model_file, run.initialization_file]
+    files = [run.clusters_file, run.page_file, *models, run.metrics_file, run.stages_file, run.plots / "samples.png"]
     return [str(file.relative_to(run.path)) for file in files if file.exists()] + ["tensorboard/"]
 
 

@@ -14,7 +14,7 @@ from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.data import Splits
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.report.text import counted, number, tried
+from nvisa_tf.report.text import counted, number, stopped_paying, tried
 
 GENERAL = {"dataset", "data_dir", "input_shape", "seed", "n_clusters"}  # options that the card says in words
 PLACES = ("data_dir", "init_from")  # options that are paths, which concern nobody else
@@ -78,11 +78,8 @@ def _method(config: RunConfig, report: dict[str, Any], info: dict[str, Any]) -> 
         rows.append(["networks tried first", told])
     if "epoch" in report:
         rows.append(["training", f"{number(report['epoch'])} epochs, {number(report.get('minutes', 0.0), 3)} minutes"])
-    ends = dict(report.get("initialization", {}).get("ended_early", {}))
-    if "ended_early" in report:
-        ends["training"] = report["ended_early"]
-    if ends:
-        rows.append(["stopped paying", "; ".join(f"{name} {why}" for name, why in ends.items())])
+    if ends := stopped_paying(report):
+        rows.append(["stopped paying", ends])
     if info.get("command"):
         rows.append(["command", info["command"]])
     return rows

@@ -65,6 +65,14 @@ def tried(initialization: Mapping[str, Any]) -> str:
     )
 
 
+def stopped_paying(report: Mapping[str, Any]) -> str:
+    """Which stages of a run, as its report has it, ended before their limit, and why; else ""."""
+    ends = dict(report.get("initialization", {}).get("ended_early", {}))
+    if "ended_early" in report:
+        ends["training"] = report["ended_early"]
+    return "; ".join(f"{name} {why}" for name, why in ends.items())
+
+
 def _in_order(information: Mapping[str, float | None]) -> str:
     """By name, the highest first; None is of what is not finite."""
     found = sorted(information.items(), key=lambda pair: math.inf if pair[1] is None else -pair[1])

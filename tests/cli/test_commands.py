@@ -184,6 +184,14 @@ def test_info(finished_run, cli):
         assert words in out
 
 
+def test_info_says_what_ended_before_its_limit(finished_run, cli, tmp_path):
+    run = shutil.copytree(finished_run / "run", tmp_path / "run")
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "ended_early": "stopped paying at epoch 7"}))
+    assert "ended     training stopped paying at epoch 7" in cli("info", run)[1]
+    assert "ended " not in cli("info", finished_run / "run")[1]
+
+
 def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path, monkeypatch):
     monkeypatch.setattr("nvisa_tf.models.nvisa.initialization.LEAST_STEPS", 60)
     words = ["train", "--dataset", finished_run / "blobs.npz", "--n-clusters", 3, *TINY]

@@ -12,7 +12,7 @@ from nvisa_tf.report.colours import colour_rules
 from nvisa_tf.report.curves import curves
 from nvisa_tf.report.profiles import profiles
 from nvisa_tf.report.projection import project
-from nvisa_tf.report.text import beside, number, percent, score, tried
+from nvisa_tf.report.text import beside, number, percent, score, stopped_paying, tried
 
 
 def test_profiles_are_those_of_pandas():
@@ -145,3 +145,9 @@ def test_what_an_initialization_tried_is_told_best_first():
         "higher is better: dense_2 0.000, dense_1 not finite; means: from random weights 1.800, taught contrastive clusters 1.700;" in told
     )
     assert tried({"method": "ae_umap"}) == tried({}) == tried({"tries": {}}) == ""  # the last of a version before
+
+
+def test_stages_that_ended_before_their_limit_are_told_in_order():
+    report = {"initialization": {"ended_early": {"autoencoder": "at epoch 3", "contrastive": "at epoch 5"}}, "ended_early": "at epoch 7"}
+    assert stopped_paying(report) == "autoencoder at epoch 3; contrastive at epoch 5; training at epoch 7"
+    assert stopped_paying({"initialization": {}}) == stopped_paying({}) == ""
