@@ -189,7 +189,7 @@ def test_info_says_what_ended_before_its_limit(finished_run, cli, tmp_path):
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "ended_early": "stopped paying at epoch 7"}))
     assert "ended     training stopped paying at epoch 7" in cli("info", run)[1]
-    assert "ended " not in cli("info", finished_run / "run")[1]
+    assert "\nended " not in cli("info", finished_run / "run")[1]
 
 
 def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_path, monkeypatch):
