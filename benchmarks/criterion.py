@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--output", default="results/criterion.csv")
     flags = parser.parse_args()
     output = Path(flags.output)
-    rows = report.rows_of(output)
+    rows = report.rows_of(output, FIELDS)
     done = {(row["set"], int(row["seed"])) for row in rows}
     for seed in flags.seeds:
         for name in flags.sets.split(";"):

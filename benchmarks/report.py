@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import platform
 import subprocess
@@ -40,17 +41,25 @@ def write(path: str, title: str, about: str, header: Sequence[str], rows: Sequen
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .csv file that `write_rows` wrote, all values as text; none where there is no file."""
+def rows_of(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a .csv file that `write_rows` wrote, all values as text; none where there is no file.
+
+    Raises:
+      ValueError: the file has other fields, so that its rows cannot be kept beside new ones.
+    """
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        table = csv.DictReader(file)
+        if list(table.fieldnames or []) != list(fields):
+            raise ValueError(f"{path} has the columns {', '.join(table.fieldnames or [])}; give another --output, or remove it.")
+        return list(table)
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows, by the names of their fields, to a .csv file."""
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, fields, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    """Write rows, by the names of their fields, to a .csv file; whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fields, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())

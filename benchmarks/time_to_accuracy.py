@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--output", default="results/time_to_accuracy.csv")
     flags = parser.parse_args()
     output, pythons = Path(flags.output), {name: flags.clustpy_python for name in CONTENDERS if name.startswith("ClustPy")}
-    rows = report.rows_of(output)
+    rows = report.rows_of(output, FIELDS)
     done = {(row["dataset"], row["method"], int(row["seed"])) for row in rows}
     for seed in flags.seeds:
         for dataset in flags.datasets.split(","):

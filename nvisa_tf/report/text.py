@@ -52,24 +52,24 @@ def counted(n: int, word: str) -> str:
 
 def tried(initialization: Mapping[str, Any]) -> str:
     """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
-    if "clusters" not in initialization:
+    if "means" not in initialization:  # another initialization, or one of a version before
         return ""
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
     is_linked = initialization["clusters"] == "linked"
     what = "their small clusters, linked" if is_linked else "their clusters, matched"
-    means = _in_order(initialization.get("means", {}))
     return (
         f"nats that a changed image tells about the cluster of an image, held out, higher is better: "
-        f"{_in_order(initialization['tries'])}; {f'means: {means}; ' if means else ''}"
+        f"{_in_order(initialization['tries'])}; means: {_in_order(initialization['means'])}; "
         f"what was taken, of the networks that do better on average: {what}: {heads}"
     )
 
 
 def stopped_paying(report: Mapping[str, Any]) -> str:
-    """Which stages of a run, as its report has it, ended before their limit, and why; else ""."""
-    ends = dict(report.get("initialization", {}).get("ended_early", {}))
-    if "ended_early" in report:
-        ends["training"] = report["ended_early"]
+    """Which stages of a run, as its report or its init.json has it, ended before their limit, and why; else ""."""
+    own = report.get("ended_early")
+    ends = dict(own if isinstance(own, Mapping) else report.get("initialization", {}).get("ended_early", {}))
+    if isinstance(own, str):
+        ends["training"] = own
     return "; ".join(f"{name} {why}" for name, why in ends.items())
 
 

@@ -333,10 +333,10 @@ class NVISA(ClusteringNetwork):
         return [self.encoder, self.cluster_head, self.latent_head, self.decoder]
 
     def take_prior(self, other: NVISA) -> None:
-        """p(z|y), and p(y) where it is learned here; else pi stays uniform."""
+        """p(z|y), and p(y) where it is learned here or was learned by neither; else pi stays uniform."""
         self.prior.loc.assign(other.prior.loc)
         self.prior.raw_scale.assign(other.prior.raw_scale)
-        if self.prior.logits.trainable:
+        if self.prior.logits.trainable or not other.prior.logits.trainable:
             self.prior.logits.assign(other.prior.logits)
 
     def shapes_of_weights(self) -> dict[str, Any]:

@@ -107,6 +107,16 @@ def test_a_run_starts_from_anothers_averaged_weights_with_its_own_seed_and_sched
     assert float(trainer.model.eps_x) == 0.5  # in its first hundred epochs
 
 
+def test_sizes_that_an_initialization_found_are_taken_over(splits, tmp_path):
+    config = CONFIG.replace({"epochs": 1})
+    found = start_run(config, splits, str(tmp_path / "source"))
+    logits = np.linspace(-1, 1, config.model.n_clusters)
+    found.model.prior.logits.assign(logits)  # as of linked clusters: fixed, and not uniform
+    found.train()
+    model = start_run(config.replace({"init_from": str(tmp_path / "source")}), splits, str(tmp_path / "run")).model
+    np.testing.assert_allclose(model.prior.logits, logits, rtol=1e-6)
+
+
 def test_the_input_scaling_that_counts_is_the_one_taken_over(splits, tmp_path):
     unit = Dataset("unit", (splits.train.x - splits.train.x.min()) / np.ptp(splits.train.x))
     of_unit = Splits(unit, unit, "all")
