@@ -106,21 +106,17 @@ def test_a_bound_below_that_before_training_or_that_is_no_number():
     assert "initialization.keras" not in warning
 
 
-def test_clusters_that_do_worse_than_before_training_are_told_of_with_the_way_back():
-    # Two runs of the same preset on digits: 93.6% to 93.3% of held-out images, and 74.7% to 28.9%.
-    course = [{"held_out_cluster_objective": value} for value in ("-0.754", "-0.731")]
-    assert of_clusters(course, {"held_out_cluster_objective": -0.754, "model": "initialization.keras"}) == []
-    (warning,) = of_clusters(
-        [{"held_out_cluster_objective": "-0.579"}], {"held_out_cluster_objective": -0.689, "model": "initialization.keras"}
-    )
-    assert (
-        "rose from -0.689 to -0.579 in training, so training lost clusters; the model of before training answers where RUN/init" in warning
-    )
-    assert warning in warnings_of(
-        {"initialization": {"held_out_cluster_objective": -0.689, "model": "initialization.keras"}},
-        [{"held_out_cluster_objective": "-0.579"}],
-    )
-    for rows, initialization in (([], {"held_out_cluster_objective": -0.7}), (course, {}), ([{"epoch": "1"}], {})):
+def test_clusters_that_training_lost_are_told_of_with_the_way_back():
+    # Two runs on Fashion-MNIST from the same initialization: 72.4% to 73.7% of test images, and, with a consistency term ten times as
+    # heavy and no balance term, 71.3% to 52.9%.
+    before = {"cluster_size_entropy": 2.30159, "model": "initialization.keras"}
+    course = [{"cluster_size_entropy": value} for value in ("2.30159", "2.30151")]
+    assert of_clusters(course, before) == []
+    (warning,) = of_clusters([{"cluster_size_entropy": "2.22528"}, {"cluster_size_entropy": "1.85535"}], before)
+    assert "fell from 2.302 to 1.855 nats in training, so training merged or emptied clusters; the model of before training" in warning
+    assert "RUN/initialization.keras" in warning
+    assert warning in warnings_of({"initialization": before}, [{"cluster_size_entropy": "1.85535"}])
+    for rows, initialization in (([], before), (course, {}), ([{"epoch": "1"}], {}), (course, {"held_out_cluster_objective": -0.7})):
         assert of_clusters(rows, initialization) == []
 
 

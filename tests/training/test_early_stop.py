@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import entropy
 
 from nvisa_tf import NVISA, Dataset, RunConfig, load_run
 from nvisa_tf.data import Splits
@@ -140,6 +141,8 @@ def test_the_model_of_before_the_last_stage_stays_and_answers_for_the_run_as_it_
         np.testing.assert_array_equal(b.numpy(), a, err_msg=b.path)
     assert config == run.config()
     assert run.init()["model"] == "initialization.keras"
+    sizes = np.bincount(kept.predict_clusters(data.x), minlength=kept.config.n_clusters)
+    assert run.init()["cluster_size_entropy"] == pytest.approx(entropy(sizes), abs=1e-5)
     assert before.report() == run.init()  # and not the trained model's scores
     assert before.metrics() == []
     assert not before.reference_file.exists()
