@@ -96,13 +96,15 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
     chosen = {**options, **given_options(flags, method)}
     if method_of(chosen_preset) != method:
         raise ValueError(f"The preset {chosen_preset} is of the method {method_of(chosen_preset)}, not of {method}; choose another.")
-    options = preset(chosen_preset, chosen.get("objective", "vimco"), chosen.get("binarize", False))
+    networks: dict[str, Any] = {}
     if source := chosen.get("init_from"):
         other = RunDirectory.open(source).config()
         if other.method != method:
             raise ValueError(f"{source} is a run of the method {other.method}, and this one is of {method}; they must be the same.")
         # A run that begins with these weights must have networks like them.
-        options.update(vars(other.model.architecture), **({"init": "random"} if method == "nvisa" else {}))
+        networks = {**vars(other.model.architecture), **({"init": "random"} if method == "nvisa" else {})}
+    binarize = {**networks, **chosen}.get("binarize", False)
+    options = {**preset(chosen_preset, chosen.get("objective", "vimco"), binarize), **networks}
     config = RunConfig().replace({"method": method, **options, **chosen})
     if config.model.n_clusters < 2:  # which in Python is a model without clusters to compare others with; a run's report is of several
         raise ValueError(f"n_clusters is {config.model.n_clusters}; it must be at least 2.")

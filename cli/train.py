@@ -129,7 +129,9 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append("The decoder's passes without gradient multiply in bfloat16; for float32 add --forward-precision float32.")
     if options.get("lr_floor", 0.0) > config.train.learning_rate:
         floor, rate = options["lr_floor"], config.train.learning_rate
-        found.append(f"The learning rate is {floor:g}, as --lr-floor says, and not {rate:g}; for less, add --lr-floor {rate:g}.")
+        found.append(
+            f"The learning rate is {floor:g}, the least that lr_floor allows, and not {rate:g}; for less, add --lr-floor {rate:g}."
+        )
     return found
 
 

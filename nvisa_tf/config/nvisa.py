@@ -78,7 +78,8 @@ class StepOptions(AugmentationConfig):
     consistency_weight: float = option(1.0, "with augment: the weight of its term, KL(q(y|x) || q(y|changed x)), nats", minimum=0.0)
     balance_weight: float = option(
         0.0,
-        "the weight of KL(q(y) || p(y)), nats, where q(y) is q(y|x) on average over a batch: keeps clusters as large as p(y) says",
+        "the weight of KL(q(y) || p(y)), nats, where q(y) is q(y|x) on average over a batch: keeps clusters about as large as p(y) says, "
+        "which is equal unless the init linked clusters of any size",
         minimum=0.0,
     )
 
@@ -160,8 +161,8 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
         "one in their t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or the codes of a contrastive network cut into clusters of "
         "equal size (contrastive; not in the paper), or networks that give clusters themselves, alike however an image is changed, from "
         "random weights (mutual_information, clusters of any size), from the contrastive network's clusters (contrastive_information), or "
-        "whichever has the better objective on held-out images (best_information; none of the three in the paper); with eps_start 0.25 or "
-        "so",
+        "whichever does better on images kept from them, without labels (best_information; none of the three in the paper); with eps_start "
+        "0.25 or so",
         ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES),
     )
     init_epochs: int = option(

@@ -95,7 +95,7 @@ def _normalized(layer: Any) -> list[Any]:
 
 
 class MutualInformationStage(AdamStage):
-    """Trains several networks beside each other, whose heads are probabilities of the clusters; the best heads answer together.
+    """Trains several networks beside each other, whose heads are probabilities of the clusters; all heads of some answer together.
 
     The networks see the same batches and changes, and none depends on another.
 
@@ -246,12 +246,12 @@ class MutualInformationStage(AdamStage):
         clusters = link(some, n_clusters)
         if clusters is None:
             return None
-        return self._together("linked", networks, [shares(p, clusters, n_clusters) for p in some], part)
+        return self._together("linked", networks, some, [shares(p, clusters, n_clusters) for p in some], part)
 
     def matched(self, part: Dataset, networks: Sequence[int]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """`agreed`, by all heads of these candidates; the clusters have the numbers that the first of them gives."""
         some = list(self._heads_of(networks, self._some(part)))
-        return self._together("matched", networks, [matching(some[0], p) for p in some], part)
+        return self._together("matched", networks, some, [matching(some[0], p) for p in some], part)
 
     def _some(self, data: Dataset) -> Dataset:
         rows = spread_rows(len(data), COMPARED, self._cluster_seed)
@@ -264,14 +264,14 @@ class MutualInformationStage(AdamStage):
             yield from (found[:, head] for head in range(HEADS))
 
     def _together(
-        self, how: str, networks: Sequence[int], matrices: Sequence[np.ndarray], part: Dataset
+        self, how: str, networks: Sequence[int], some: Sequence[np.ndarray], matrices: Sequence[np.ndarray], part: Dataset
     ) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         self.report |= {"clusters": how, "heads": {self.candidates[index].name: HEADS for index in networks}}
 
         def probabilities(data: Dataset) -> np.ndarray:
             return average(self._heads_of(networks, data, how == "linked"), matrices)
 
-        return probabilities(part), probabilities
+        return (average(some, matrices) if len(some[0]) == len(part) else probabilities(part)), probabilities
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""

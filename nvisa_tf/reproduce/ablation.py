@@ -78,7 +78,8 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
         raise ValueError(f"epochs is {epochs}; the rows of a table need 1 or more.")
     if method_of(chosen_preset) != "nvisa" and "method" not in row.options and row in ABLATION.values():
         raise ValueError(f"The ablation is of the method nvisa, and the preset {chosen_preset} is not; choose another.")
-    options = preset(chosen_preset, row.options.get("objective", "vimco"))
+    given = {**common, **row.options}
+    options = preset(chosen_preset, row.options.get("objective", "vimco"), given.get("binarize", False))
     if epochs is not None:
         factor = epochs / options["epochs"]
         options["epochs"] = epochs
@@ -86,4 +87,4 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
         for name in ("eps_halving_epochs", "lr_halving_epochs"):
             options[name] = factor * options.get(name, defaults[name])
         options["eval_epochs"] = max(1.0, min(defaults["eval_epochs"], epochs / 20))  # so that a short run has a curve too
-    return RunConfig().replace({**options, **common, **row.options, "seed": seed})
+    return RunConfig().replace({**options, **given, "seed": seed})

@@ -77,7 +77,7 @@ def test_it_is_said_that_the_learning_rate_is_its_floor(cli, tmp_path):
     rates = ("--learning-rate", 1e-5, "--lr-floor", 1e-4)
     code, out, err = cli("train", *TINY, "--init", "random", "--epochs", 1, *rates, "--out", tmp_path / "r")
     assert code == 0, err
-    assert "The learning rate is 0.0001, as --lr-floor says, and not 1e-05; for less, add --lr-floor 1e-05." in out
+    assert "The learning rate is 0.0001, the least that lr_floor allows, and not 1e-05; for less, add --lr-floor 1e-05." in out
     assert "lr-floor" not in cli("train", *TINY, "--init", "random", "--epochs", 1, "--learning-rate", 1e-3, "--out", tmp_path / "s")[1]
 
 

@@ -188,8 +188,11 @@ def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(d
 
 def test_networks_are_judged_each_by_its_own_answers(data):
     stage = stage_of(data)
+    for _ in range(30):
+        stage.train_step(tf.constant(data.x[:100]))
     found = stage.judge()
     assert found.shape == (2, HEADS)
+    assert np.abs(found[0] - found[1]).min() > 0.01  # far beyond rounding
     for one, expected in zip(stage.candidates, found, strict=True):
         mine = held_out_information(
             lambda scaled, one=one: stage.log_probabilities(one, scaled).heads, stage.model.preprocess, data.x, STAGE["augmentation"]
@@ -289,6 +292,22 @@ def test_training_is_judged_by_the_same_measure_before_and_after(data, tmp_path)
     assert after == pytest.approx(expected, rel=1e-4)
     assert before != after
     assert before == pytest.approx(after, abs=0.1)
+
+
+def test_a_tenth_of_the_examples_is_kept_for_comparison_and_more_of_few(data):
+    assert [information.judged_of(n) for n in (1, 20, 300, 1_000, 1_437, 10_000, 60_000, 10**6)] == [
+        1,
+        5,
+        75,
+        100,
+        143,
+        1_000,
+        5_000,
+        5_000,
+    ]
+    config = RUN.model
+    stages = initialization.initialization_stages(model_of(data), TrainingData(data, data), config, RUN.train)
+    assert (len(stages[1].x), len(stages[1]._held_out)) == (300, 100)
 
 
 def test_the_stages_come_in_order(data):

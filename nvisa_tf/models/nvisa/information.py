@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 BATCH = 256  # over which H(y) is taken
 EPOCHS, STEPS = 4, 500  # of every network; the steps at least
-JUDGED, HELD_OUT = 5_000, 10  # training examples that networks are compared by and do not learn from: at most, and one in so many
+JUDGED = 5_000  # training examples that networks are compared by and do not learn from, at most
+LEAST_JUDGED = 100  # of these if that is a quarter of all examples or less, as fewer say little
 # What is tried: (whether it is convolutional, whether it is taught the clusters of contrastive codes first). Dense networks from random
-# weights are not: on small sets their objective is the best where their clusters are not.
+# weights are not: on small sets they end surest where their clusters are not the best.
 FROM_RANDOM_WEIGHTS = ((True, False),) * 3
 FROM_CONTRASTIVE_CLUSTERS = ((False, True), (True, True))
 TRIED = {
@@ -50,7 +51,7 @@ def information_stage(
         name = f"{'convolutional' if is_convolutional else 'dense'}_{'contrastive' if is_taught else number + 1}"
         candidates.append(Candidate.made(model, derived_seed(train.seed, 10 + number), name, is_convolutional, is_taught))
     held_out = np.zeros(len(data.train), bool)
-    held_out[spread_rows(len(held_out), max(1, min(JUDGED, len(held_out) // HELD_OUT)), derived_seed(train.seed, 20))] = True
+    held_out[spread_rows(len(held_out), judged_of(len(held_out)), derived_seed(train.seed, 20))] = True
     return MutualInformationStage(
         model,
         data.train.take(~held_out),
@@ -68,3 +69,8 @@ def information_stage(
         learning_rate=1e-3,
         xla=train.xla,
     )
+
+
+def judged_of(n: int) -> int:
+    """How many of n training examples the networks are compared by: a tenth, within limits."""
+    return max(1, min(JUDGED, max(n // 10, min(n // 4, LEAST_JUDGED))))

@@ -246,9 +246,12 @@ class GradientStep:
 
 
 def divergence_of_usage(q_y: Any, p_y: Any) -> tf.Tensor:
-    """KL(q(y) || p(y)) in nats, a scalar, where q(y) is the mean of q(y|x), a batch of B distributions of y."""
+    """KL(q(y) || p(y)) in nats, a scalar, where q(y) is the mean of q(y|x), a batch of B distributions of y.
+
+    p(y) is held: where it is learned it would follow the clusters instead of holding them.
+    """
     usage = tf.reduce_mean(q_y.probs_parameter(), 0)
-    return tf.reduce_sum(tf.math.xlogy(usage, usage) - usage * tf.nn.log_softmax(p_y.logits_parameter()))
+    return tf.reduce_sum(tf.math.xlogy(usage, usage) - usage * tf.nn.log_softmax(tf.stop_gradient(p_y.logits_parameter())))
 
 
 def _values(variables: list[Any]) -> list[Any]:
