@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import entropy
 
 from nvisa_tf.clustering.metrics import cluster_sizes
+from nvisa_tf.data import Dataset
 from nvisa_tf.io.files import replacing
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.models.base import ClusteringModel, TrainingStage
@@ -28,15 +29,16 @@ def keep_early_ends(run: RunDirectory | None, ended_early: Mapping[str, str]) ->
 
 
 def keep_initialization(
-    run: RunDirectory | None, model: ClusteringModel, stage: TrainingStage, held_out: np.ndarray, is_random: bool
+    run: RunDirectory | None, model: ClusteringModel, stage: TrainingStage, test: Dataset, held_out: np.ndarray, is_random: bool
 ) -> None:
-    """Keep the model as the last stage begins with it, as a way back, and how it clusters and scores held-out examples, to compare by.
+    """Keep the model as the last stage begins with it, as a way back, and how it clusters test data and scores examples, to compare by.
 
     Args:
       run: None: nothing is kept.
       model: that answers.
       stage: the last.
-      held_out: raw examples [n, *input_shape].
+      test: what is clustered.
+      held_out: raw examples [n, *input_shape] that the stage scores without labels.
       is_random: whether the weights are; then they are not kept.
     """
     if not run:
@@ -46,7 +48,7 @@ def keep_initialization(
         with replacing(run.initialization_file) as temporary:
             model.save(temporary)
         found["model"] = run.initialization_file.name
-        sizes = cluster_sizes(model.predict_clusters(held_out), model.config.n_clusters)
+        sizes = cluster_sizes(model.predict_clusters(test.x), model.config.n_clusters)
         found["cluster_size_entropy"] = round(float(entropy(sizes)), 6)
     found |= {name: float(f"{value:.6g}") for name, value in stage.held_out(held_out).items() if math.isfinite(value)}
     if found:

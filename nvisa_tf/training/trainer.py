@@ -245,7 +245,7 @@ class Trainer:
             keep_report(self.run, stage, self._ended_early, self.minutes)
             if is_last and stage.total_steps:
                 is_random = len(self.stages) == 1 and not self.config.train.init_from
-                keep_initialization(self.run, self.model, stage, self._held_out, is_random)
+                keep_initialization(self.run, self.model, stage, self.test, self._held_out, is_random)
             if checkpoints:  # so that there is something to resume from the first moment on
                 checkpoints.save(step)
                 self._forget_earlier_stages()
