@@ -188,8 +188,8 @@ def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(d
 
 def test_networks_are_judged_each_by_its_own_answers(data):
     stage = stage_of(data)
-    for _ in range(30):
-        stage.train_step(tf.constant(data.x[:100]))
+    for one in stage.candidates:
+        one.network.layers[-1].kernel.assign(one.network.layers[-1].kernel * 100)  # sure answers, each network's own
     found = stage.judge()
     assert found.shape == (2, HEADS)
     assert np.abs(found[0] - found[1]).max() > 0.01  # far beyond rounding
@@ -197,7 +197,7 @@ def test_networks_are_judged_each_by_its_own_answers(data):
         mine = held_out_information(
             lambda scaled, one=one: stage.log_probabilities(one, scaled).heads, stage.model.preprocess, data.x, STAGE["augmentation"]
         )
-        np.testing.assert_allclose(mine, expected, atol=1e-3)
+        np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng):
