@@ -24,7 +24,7 @@ from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scali
 from nvisa_tf.clustering.mixtures import fit_mixture
 from nvisa_tf.config.presets import automatic, preset
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.mutual_information import MutualInformationStage, best_heads
+from nvisa_tf.models.mutual_information import MutualInformationStage, of_best_heads
 from nvisa_tf.models.nvisa.initialization import initialization_stages
 from nvisa_tf.models.pretraining import ContrastiveStage
 
@@ -78,7 +78,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     found = accuracy(networks.agreed(data)[0])
     row = {"set": name, "examples": len(data), "classes": len(sizes), "largest": sizes.max(), "smallest": sizes.min(), "seed": seed}
     row |= {"chosen": networks.report["chosen"], "clusters": networks.report["clusters"], "accuracy": found}
-    information, seconds = best_heads(networks.judge()), time.monotonic() - began
+    information, seconds = of_best_heads(networks.judge()).mean(0), time.monotonic() - began
     names, taught = [one.name for one in networks.candidates], [index for index, one in enumerate(networks.candidates) if one.is_taught]
     linked = networks.linked(data, [index for index in range(len(names)) if index not in taught])
     return row | {

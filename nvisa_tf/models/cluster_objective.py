@@ -44,10 +44,10 @@ def objective(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
 
 
 def information(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
-    """What a changed image tells about the cluster of the image, nats, float32 [H]: log K at most, 0 where it tells nothing.
+    """What each changed image tells about the cluster of the image, nats, float32 [B, H]; their mean is log K at most.
 
-    H(y) - E[log 1/p(y|changed x)], where y is drawn from p(y|x): a lower bound of the mutual information of the two (Barber & Agakov,
-    NeurIPS 2003). It is high where clusters are many, answers are sure, and changes leave them as they are.
+    The mean is H(y) - E[log 1/p(y|changed x)], where y is drawn from p(y|x): a lower bound of the mutual information of the two (Barber &
+    Agakov, NeurIPS 2003). It is high where clusters are many, answers are sure, and changes leave them as they are.
 
     Args:
       log_p: of images, [B, H, K].
@@ -55,15 +55,15 @@ def information(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
     """
     p = tf.exp(log_p)
     usage = tf.reduce_mean(p, 0)
-    return tf.reduce_mean(tf.reduce_sum(p * log_changed, -1), 0) - tf.reduce_sum(tf.math.xlogy(usage, usage), -1)
+    return tf.reduce_sum(p * log_changed, -1) - tf.reduce_sum(tf.math.xlogy(p, usage), -1)
 
 
 def held_out_information(
     answer: Callable[[tf.Tensor], tf.Tensor], preprocess: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, augmentation: Augmentation
 ) -> np.ndarray:
-    """The `information` of each head on images that are changed by draws of their own, the same for whoever answers; float64 [H].
+    """The `information` of each image and head, changed by draws of their own, the same for whoever answers; float64 [n, H].
 
-    The fewer images there are, the more often each is changed, `times_changed`.
+    The fewer images there are, the more often each is changed, `times_changed`; what it tells is the mean.
 
     Args:
       answer: log p(y|x), [B, H, K], of images on the model's scale, [B, d].
@@ -79,7 +79,8 @@ def held_out_information(
     for first in range(0, len(to_change), together):
         changed = [augment(part, seed, augmentation, fused=True) for part, seed in to_change[first : first + together]]
         log_changed.append(answer(preprocess(tf.concat(changed, 0))))
-    return information(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
+    found = information(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
+    return np.asarray(found.reshape(times, len(x), -1).mean(0))
 
 
 def times_changed(n: int) -> int:

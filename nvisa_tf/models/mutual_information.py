@@ -190,13 +190,13 @@ class MutualInformationStage(AdamStage):
         return tf.cond(is_taught_now, look, lambda: tf.zeros(tf.stack([tf.shape(batch)[0], shape[1]])))
 
     def judge(self) -> np.ndarray:
-        """The `information` of each head of each candidate on what is held out, nats, float64 [candidates, H]."""
+        """The `information` of each image that is held out by each head of each candidate, nats, float64 [n, candidates, H]."""
 
         def answer(scaled: tf.Tensor) -> tf.Tensor:
             return tf.concat([self.log_probabilities(one, scaled).heads for one in self.candidates], 1)
 
         found = held_out_information(answer, self.model.preprocess, self._held_out, self._augmentation)
-        return found.reshape(len(self.candidates), HEADS)
+        return found.reshape(len(found), len(self.candidates), HEADS)
 
     def answers(self, candidate: Candidate, data: Dataset, fine: bool = False) -> np.ndarray:
         """p(y|x) by all heads of a network, float32 [n, H, K], or by those of fine clusters, [n, H, F].
@@ -217,25 +217,29 @@ class MutualInformationStage(AdamStage):
     def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
         """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
 
-        Of the networks that were taught and of those from random weights, those answer that do better, by the mean of their `BEST_HEADS`.
-        The former answer by all their heads, matched, the latter by their heads of fine clusters, linked. Where these link to fewer than K
-        large clusters, their other heads are matched. A network that diverged does not count. The report then has what each network and,
-        on average, each group gives on held-out images, None where it is not finite, the best one of those taken, and whose heads answer.
+        Networks are compared by their `BEST_HEADS`. Those from random weights answer where they do better than those that were taught, on
+        average, by more than a standard error of the difference (Breiman et al., 1984): by their heads of fine clusters, linked, or, where
+        these link to fewer than K large clusters, by their other heads, matched. Else those that were taught answer, by all their heads,
+        matched. A network that diverged does not count. The report then has what each network and, on average, each group gives on held-out
+        images, None where it is not finite, the standard error, the best network of those taken, and whose heads answer.
 
         Raises:
           ValueError: no network gives finite probabilities.
         """
-        of_networks = best_heads(self.judge())
+        of_images = of_best_heads(self.judge())
+        of_networks = of_images.mean(0)
         order = [int(index) for index in np.argsort(-of_networks, kind="stable") if np.isfinite(of_networks[index])]
         if not order:
             raise ValueError("The networks' probabilities are not finite; choose another init, or rescale the data.")
         groups = {taught: [index for index in order if self.candidates[index].is_taught == taught] for taught in (False, True)}
         means = {taught: float(of_networks[group].mean()) for taught, group in groups.items() if group}
-        is_taught = max(means, key=lambda taught: means[taught])
+        error = standard_error(of_images[:, groups[False]].mean(1) - of_images[:, groups[True]].mean(1)) if len(means) == 2 else 0.0
+        is_taught = True in means and not means.get(False, -math.inf) > means[True] + error
         taken = groups[is_taught]
         self.report = {
             "tries": {one.name: _rounded(value) for one, value in zip(self.candidates, of_networks, strict=True)},
             "means": {GROUPS[taught]: _rounded(value) for taught, value in means.items()},
+            "standard_error": _rounded(error),
             "chosen": self.candidates[taken[0]].name,
         }
         return (None if is_taught else self.linked(part, taken)) or self.matched(part, taken)
@@ -279,10 +283,16 @@ class MutualInformationStage(AdamStage):
         return {**super().checkpointables(), **self._keep, "centres": self._centres, "biases": self._biases, **networks}
 
 
-def best_heads(information: np.ndarray) -> np.ndarray:
-    """The mean of the best `BEST_HEADS` of each network, [n], of all its heads, [n, H]; NaN where one of its heads is NaN."""
-    of_best = np.sort(information, 1)[:, -BEST_HEADS:].mean(1)
-    return np.where(np.isfinite(information).all(1), of_best, np.nan)
+def of_best_heads(information: np.ndarray) -> np.ndarray:
+    """The mean of the best `BEST_HEADS` of each network, [n, networks], of all its heads, [n, networks, H]; NaN where one head has NaN."""
+    best = np.argsort(-information.mean(0), 1)[:, :BEST_HEADS]
+    of_best = np.take_along_axis(information, best[None], 2).mean(2)
+    return np.where(np.isfinite(information).all((0, 2)), of_best, np.nan)
+
+
+def standard_error(differences: np.ndarray) -> float:
+    """Of the mean of the differences of n images, [n]; infinite of one."""
+    return float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else math.inf
 
 
 def _rounded(value: Any) -> float | None:

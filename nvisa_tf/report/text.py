@@ -56,11 +56,11 @@ def tried(initialization: Mapping[str, Any]) -> str:
         return ""
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
     is_linked = initialization["clusters"] == "linked"
-    what = "their small clusters, linked" if is_linked else "their clusters, matched"
+    what = "small clusters, linked" if is_linked else "clusters, matched"
     return (
         f"nats that a changed image tells about the cluster of an image, held out, higher is better: "
-        f"{_in_order(initialization['tries'])}; means: {_in_order(initialization['means'])}; "
-        f"what was taken, of the networks that do better on average: {what}: {heads}"
+        f"{_in_order(initialization['tries'])}; means: {_in_order(initialization['means'])}, "
+        f"standard error of the difference {initialization.get('standard_error') or 0:.3f}; what was taken: {what}: {heads}"
     )
 
 

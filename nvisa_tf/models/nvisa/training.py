@@ -152,7 +152,7 @@ class NVISAStage(Stage):
             def answer(scaled: tf.Tensor) -> tf.Tensor:
                 return tf.nn.log_softmax(model.q_y(model.encoder(scaled)).logits)[:, None]
 
-            found[CLUSTER_INFORMATION] = float(held_out_information(answer, model.preprocess, x, augmentation)[0])
+            found[CLUSTER_INFORMATION] = float(held_out_information(answer, model.preprocess, x, augmentation).mean())
         return found
 
     def look(self, checks: plateau.Checks) -> None:
