@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import entropy
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
@@ -61,3 +62,8 @@ def clustering_scores(labels: Any, clusters: Any) -> ClusteringScores:
 def cluster_sizes(clusters: Any, n_clusters: int) -> np.ndarray:
     """Examples in each cluster, int64 [n_clusters]."""
     return np.bincount(np.asarray(clusters), minlength=n_clusters)
+
+
+def cluster_size_entropy(clusters: Any, n_clusters: int) -> float:
+    """The entropy of the clusters' shares of the examples, nats, in [0, log n_clusters]."""
+    return float(entropy(cluster_sizes(clusters, n_clusters)))

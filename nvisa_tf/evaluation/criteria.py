@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score, silhouette_score
-
-from nvisa_tf.clustering.metrics import cluster_sizes
 
 SILHOUETTE_EXAMPLES = 2000  # its cost grows with the square of their number
 
@@ -56,8 +53,3 @@ def silhouette(embedding: np.ndarray, clusters: np.ndarray) -> float:
     if not 2 <= len(np.unique(clusters)) < len(clusters):
         return -1.0
     return float(silhouette_score(embedding, clusters))
-
-
-def cluster_size_entropy(clusters: np.ndarray, n_clusters: int) -> float:
-    """The entropy of the clusters' shares of the examples, nats, in [0, log n_clusters]."""
-    return float(entropy(cluster_sizes(clusters, n_clusters)))

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
+from nvisa_tf.clustering.metrics import cluster_size_entropy
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Array, Splits, input_scaling
-from nvisa_tf.evaluation.criteria import cluster_size_entropy, kmeans_agreement, mean_pairwise_nmi, silhouette
+from nvisa_tf.evaluation.criteria import kmeans_agreement, mean_pairwise_nmi, silhouette
 from nvisa_tf.evaluation.warnings import of_restarts
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.runs.jobs import Job, outcome, said_of, unfinished

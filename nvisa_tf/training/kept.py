@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import entropy
 
-from nvisa_tf.clustering.metrics import cluster_sizes
+from nvisa_tf.clustering.metrics import cluster_size_entropy
 from nvisa_tf.data import Dataset
 from nvisa_tf.io.files import replacing
 from nvisa_tf.io.run_directory import RunDirectory
@@ -48,8 +47,7 @@ def keep_initialization(
         with replacing(run.initialization_file) as temporary:
             model.save(temporary)
         found["model"] = run.initialization_file.name
-        sizes = cluster_sizes(model.predict_clusters(test.x), model.config.n_clusters)
-        found["cluster_size_entropy"] = round(float(entropy(sizes)), 6)
+        found["cluster_size_entropy"] = round(cluster_size_entropy(model.predict_clusters(test.x), model.config.n_clusters), 6)
     found |= {name: float(f"{value:.6g}") for name, value in stage.held_out(held_out).items() if math.isfinite(value)}
     if found:
         run.write_init({**run.init(), **found})

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import entropy
 
-from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores
+from nvisa_tf.clustering.metrics import cluster_size_entropy, clustering_scores
 from nvisa_tf.data import Dataset
 from nvisa_tf.models.base import ClusteringModel, TrainingStage
 from nvisa_tf.models.stage import steps_per_epoch
@@ -29,9 +28,9 @@ def evaluation_row(model: ClusteringModel, stage: TrainingStage, test: Dataset, 
       minutes: of training.
     """
     clusters = model.predict_proba(test.x).argmax(1)
-    sizes = cluster_sizes(clusters, model.config.n_clusters)
+    n_clusters = model.config.n_clusters
     row = {**_place(stage, minutes), **_measured(stage), **stage.held_out(held_out)}
-    row.update(used_clusters=int(np.count_nonzero(sizes)), cluster_size_entropy=float(entropy(sizes)))
+    row.update(used_clusters=len(np.unique(clusters)), cluster_size_entropy=cluster_size_entropy(clusters, n_clusters))
     if test.y is not None:
         row.update(clustering_scores(test.y, clusters)._asdict())
     return _rounded(row)

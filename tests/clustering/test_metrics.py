@@ -1,9 +1,11 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
 
 from nvisa_tf import clustering_accuracy, clustering_scores, confusion_matrix
+from nvisa_tf.clustering.metrics import cluster_size_entropy
 
 
 def best_by_enumeration(labels, clusters):
@@ -40,3 +42,9 @@ def test_confusion_matrix_counts():
 def test_bad_shapes(labels, clusters):
     with pytest.raises(ValueError, match="two vectors of one length"):
         clustering_accuracy(labels, clusters)
+
+
+def test_cluster_size_entropy():
+    assert cluster_size_entropy(np.repeat(np.arange(4), 3), 4) == pytest.approx(math.log(4))
+    assert cluster_size_entropy(np.zeros(5, int), 4) == 0
+    assert cluster_size_entropy(np.array([0, 0, 0, 1]), 3) == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))

@@ -1,11 +1,9 @@
-import math
-
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from nvisa_tf.evaluation.criteria import SILHOUETTE_EXAMPLES, cluster_size_entropy, kmeans_agreement, mean_pairwise_nmi, silhouette
+from nvisa_tf.evaluation.criteria import SILHOUETTE_EXAMPLES, kmeans_agreement, mean_pairwise_nmi, silhouette
 
 
 def test_mean_pairwise_nmi_is_with_the_others(rng):
@@ -49,9 +47,3 @@ def test_silhouette_of_many_examples_looks_at_an_even_part():
     embedding = np.nan_to_num(embedding, nan=0.0)
     embedding[np.arange(n) % 3 != 0] = np.nan
     assert -1 <= silhouette(embedding, np.arange(n) % 2) <= 1
-
-
-def test_cluster_size_entropy():
-    assert cluster_size_entropy(np.repeat(np.arange(4), 3), 4) == pytest.approx(math.log(4))
-    assert cluster_size_entropy(np.zeros(5, int), 4) == 0
-    assert cluster_size_entropy(np.array([0, 0, 0, 1]), 3) == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))

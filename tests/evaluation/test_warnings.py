@@ -107,8 +107,8 @@ def test_a_bound_below_that_before_training_or_that_is_no_number():
 
 
 def test_clusters_that_training_lost_are_told_of_with_the_way_back():
-    # Two runs on Fashion-MNIST from the same initialization: 72.4% to 73.7% of test images, and, with a consistency term ten times as
-    # heavy and no balance term, 71.3% to 52.9%.
+    # Two runs on Fashion-MNIST: 72.4% to 73.7% of test images, and, with a consistency term ten times as heavy and no balance term, 71.3%
+    # to 52.9%.
     before = {"cluster_size_entropy": 2.30159, "model": "initialization.keras"}
     course = [{"cluster_size_entropy": value} for value in ("2.30159", "2.30151")]
     assert of_clusters(course, before) == []
