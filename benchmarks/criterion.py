@@ -23,14 +23,15 @@ from initializations import train_network
 from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scaling, load_dataset
 from nvisa_tf.clustering.mixtures import fit_mixture
 from nvisa_tf.config.presets import automatic, preset
+from nvisa_tf.models.agreement import BEST_NETWORKS, Answer, in_order, linked, matched
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.mutual_information import MutualInformationStage, of_best_heads
+from nvisa_tf.models.mutual_information import MutualInformationStage
 from nvisa_tf.models.nvisa.initialization import initialization_stages
 from nvisa_tf.models.pretraining import ContrastiveStage
 
 FIELDS = (
-    "set", "examples", "classes", "largest", "smallest", "seed", "chosen", "clusters", "accuracy", "matched", "linked", "contrastive",
-    "information", "accuracies", "seconds", "date", "commit", "machine",
+    "set", "examples", "classes", "largest", "smallest", "seed", "taken", "clusters", "accuracy", "linked", "taught", "all",
+    "contrastive", "information", "standard_error", "accuracies", "seconds", "date", "commit", "machine",
 )  # fmt: skip
 
 
@@ -75,18 +76,26 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     def accuracy(p: np.ndarray) -> float:
         return round(100 * clustering_accuracy(data.y, p.argmax(1)), 2)
 
-    found = accuracy(networks.agreed(data)[0])
+    def accuracy_of(answer: Answer) -> float:
+        return accuracy(answer.probabilities(data))
+
+    found, told = accuracy_of(networks.agreed(data)), networks.report
+    seconds, names = time.monotonic() - began, list(told["tries"])
+    information = np.array([np.nan if nats is None else nats for nats in told["tries"].values()])
+    taught, random = (in_order(information, [one.is_taught == is_taught for one in networks.candidates]) for is_taught in (True, False))
+    by_links, taught_and_random = linked(networks, data, random), [*taught[:BEST_NETWORKS], *random[:BEST_NETWORKS]]
     row = {"set": name, "examples": len(data), "classes": len(sizes), "largest": sizes.max(), "smallest": sizes.min(), "seed": seed}
-    row |= {"chosen": networks.report["chosen"], "clusters": networks.report["clusters"], "accuracy": found}
-    information, seconds = of_best_heads(networks.judge()).mean(0), time.monotonic() - began
-    names, taught = [one.name for one in networks.candidates], [index for index, one in enumerate(networks.candidates) if one.is_taught]
-    linked = networks.linked(data, [index for index in range(len(names)) if index not in taught])
     return row | {
-        "matched": accuracy(networks.matched(data, taught)[0]),
-        "linked": accuracy(linked[0]) if linked else "",
+        "taken": ", ".join(told["heads"]),
+        "clusters": told["clusters"],
+        "accuracy": found,
+        "linked": accuracy_of(by_links) if by_links else "",
+        "taught": accuracy_of(matched(networks, data, taught[:BEST_NETWORKS])),
+        "all": accuracy_of(matched(networks, data, taught_and_random)),
         "contrastive": accuracy(fit_mixture(contrastive.codes(data), len(sizes), "balanced", seed).responsibilities),
-        "information": json.dumps({name: round(float(nats), 4) for name, nats in zip(names, information, strict=True)}),
-        "accuracies": json.dumps({name: accuracy(networks.matched(data, [index])[0]) for index, name in enumerate(names)}),
+        "information": json.dumps(told["tries"]),
+        "standard_error": told["standard_error"],
+        "accuracies": json.dumps({name: accuracy_of(matched(networks, data, [index])) for index, name in enumerate(names)}),
         "seconds": round(seconds),
         "date": datetime.date.today(),
         "commit": report.commit(),

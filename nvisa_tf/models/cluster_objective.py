@@ -23,6 +23,7 @@ INFORMATION, BALANCE = 0.1, 4.0  # weights of the mutual information, and of H(y
 JUDGED_AT_ONCE = 1_000  # images, so that memory does not grow with their number
 # How often each image is changed: as often as makes so many in all, within a limit. Of a hundred images, one change of each is chance.
 CHANGED_IMAGES, MOST_CHANGES = 5_000, 16
+CLUSTER_INFORMATION = "held_out_cluster_information"  # the name of its mean over held-out images, as a metric
 JUDGED_DRAWS = 0x1D6E  # sets the seed of how held-out images are changed apart from those of the steps
 
 
@@ -61,9 +62,19 @@ def information(log_p: tf.Tensor, log_changed: tf.Tensor) -> tf.Tensor:
 def held_out_information(
     answer: Callable[[tf.Tensor], tf.Tensor], preprocess: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, augmentation: Augmentation
 ) -> np.ndarray:
-    """The `information` of each image and head, changed by draws of their own, the same for whoever answers; float64 [n, H].
+    """The `information` of each image and head, of its changes on average, float64 [n, H]; arguments as `held_out_answers`."""
+    log_p, log_changed = held_out_answers(answer, preprocess, x, augmentation)
+    times = len(log_changed) // len(log_p)
+    found = information(tf.tile(log_p, [times, 1, 1]), log_changed).numpy().astype(np.float64)
+    return np.asarray(found.reshape(times, len(x), -1).mean(0))
 
-    The fewer images there are, the more often each is changed, `times_changed`; what it tells is the mean.
+
+def held_out_answers(
+    answer: Callable[[tf.Tensor], tf.Tensor], preprocess: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, augmentation: Augmentation
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What is answered of images, [n, H, K], and of all of them changed, once or more, [c n, H, K].
+
+    They are changed by draws of their own, the same for whoever answers, and the more often the fewer there are, c = `times_changed`.
 
     Args:
       answer: log p(y|x), [B, H, K], of images on the model's scale, [B, d].
@@ -79,10 +90,9 @@ def held_out_information(
     for first in range(0, len(to_change), together):
         changed = [augment(part, seed, augmentation, fused=True) for part, seed in to_change[first : first + together]]
         log_changed.append(answer(preprocess(tf.concat(changed, 0))))
-    found = information(tf.tile(log_p, [times, 1, 1]), tf.concat(log_changed, 0)).numpy().astype(np.float64)
-    return np.asarray(found.reshape(times, len(x), -1).mean(0))
+    return log_p, tf.concat(log_changed, 0)
 
 
 def times_changed(n: int) -> int:
-    """How often each of n images is changed by `held_out_information`."""
+    """How often each of n images is changed by `held_out_answers`."""
     return max(1, min(MOST_CHANGES, CHANGED_IMAGES // n))

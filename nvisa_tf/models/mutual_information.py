@@ -6,8 +6,8 @@ other, some of them first taught clusters that were found elsewhere. What change
 which networks to trust, and all heads of these answer together.
 
 The objective asks for clusters of equal size. A network from random weights has further heads, with `FINE` times as many clusters, too
-small to hold more than a part of a group each. Where these networks do better than those that were taught, the parts are linked to clusters
-of any size.
+small to hold more than a part of a group each. Where these networks clearly do better than those that were taught, the parts are linked to
+clusters of any size.
 
 Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fine clusters.
 """
@@ -15,7 +15,7 @@ Shapes: n examples, B of a batch, d values of one, K clusters, H heads, F of fin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -23,12 +23,12 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.balanced_kmeans import TEMPERATURE
-from nvisa_tf.clustering.consensus import average, link, matching, shares
 from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.layers.networks import DTYPE, LAST, LayerFactory, stack, with_channels
-from nvisa_tf.models.cluster_objective import held_out_information, objective
+from nvisa_tf.models.agreement import Answer, agreed, of_best_heads
+from nvisa_tf.models.cluster_objective import CLUSTER_INFORMATION, held_out_answers, held_out_information, objective
 from nvisa_tf.models.keras_model import encode_all, weights_of
 from nvisa_tf.models.pretraining import PROJECTION_DIM, Autoencodable, ContrastiveStage
 from nvisa_tf.models.stage import AdamStage
@@ -38,12 +38,7 @@ CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
 HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
 FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
-COMPARED = 5_000  # examples by which clusters are linked or matched, at most: their distances take 300 MB then
 VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
-# By which a network is judged. The heads of a taught network hardly differ; of one from random weights, some end badly, and the single best
-# one of a few is chance.
-BEST_HEADS = 2
-GROUPS = {False: "from random weights", True: "taught contrastive clusters"}  # of networks, for reports
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
 
@@ -109,8 +104,14 @@ class MutualInformationStage(AdamStage):
       keep: what later stages need of earlier ones, trackable objects by name; it is checkpointed too.
       taught_by: a contrastive network, whose codes' clusters of equal size some candidates are taught for the first `TAUGHT_STEPS`.
       cluster_seed: of the search for these.
-      **stage: batch_size, epochs, least_steps, shuffle_seed and learning_rate, as for `AdamStage`.
+      **stage: batch_size, epochs, least_steps, shuffle_seed, stop_early and learning_rate, as for `AdamStage`.
+
+    Attributes:
+      n_heads: of a network, and as many of fine clusters where it has some, H.
     """
+
+    n_heads = HEADS
+    measured = "held-out cluster information"
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class MutualInformationStage(AdamStage):
         **stage: Any,
     ) -> None:
         self.model, self._data, self._augmentation, self._held_out = model, data, augmentation, held_out
-        self.candidates, self._taught_by, self._cluster_seed = tuple(candidates), taught_by, cluster_seed
+        self.candidates, self._taught_by, self.cluster_seed = tuple(candidates), taught_by, cluster_seed
         self._keep = {**keep, **(taught_by.parts() if taught_by else {})}
         n_clusters = model.config.n_clusters
         self._centres = tf.Variable(tf.zeros([PROJECTION_DIM, n_clusters]), trainable=False)  # over the temperature
@@ -138,9 +139,9 @@ class MutualInformationStage(AdamStage):
         """Look for the clusters that are to be taught, if any are."""
         if self._taught_by is None:
             return
-        rows = spread_rows(len(self._data), CLUSTERED, self._cluster_seed)
+        rows = spread_rows(len(self._data), CLUSTERED, self.cluster_seed)
         part = self._data if len(rows) == len(self._data) else self._data.take(rows)
-        found = best_balanced(self._taught_by.codes(part), self.model.config.n_clusters, self._cluster_seed)
+        found = best_balanced(self._taught_by.codes(part), self.model.config.n_clusters, self.cluster_seed)
         self._centres.assign(found.centres.T / TEMPERATURE)
         self._biases.assign(found.biases)
 
@@ -189,6 +190,17 @@ class MutualInformationStage(AdamStage):
 
         return tf.cond(is_taught_now, look, lambda: tf.zeros(tf.stack([tf.shape(batch)[0], shape[1]])))
 
+    def measure(self) -> float:
+        """What the networks are compared by, on average of those that give finite probabilities; negative, as less is to be better."""
+        of_networks = of_best_heads(self.judge()).mean(0)
+        finite = of_networks[np.isfinite(of_networks)]
+        return -float(finite.mean()) if len(finite) else math.nan
+
+    def values(self) -> dict[str, float | int]:
+        """As of every stage with Adam; what the last check measured is more the better."""
+        found = super().values()
+        return {**found, CLUSTER_INFORMATION: -self.checks.last} if self.checks else found
+
     def judge(self) -> np.ndarray:
         """The `information` of each image that is held out by each head of each candidate, nats, float64 [n, candidates, H]."""
 
@@ -214,87 +226,26 @@ class MutualInformationStage(AdamStage):
             raise ValueError("The network's probabilities are not finite; choose another init, or rescale the data.")
         return found
 
-    def agreed(self, part: Dataset) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """p(y|x) of examples by several heads on average, float64 [n, K], and a function that gives it of others.
+    def held_out_fine(self, networks: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """p(y|x) by the heads of fine clusters of some candidates, of held-out images, [n, F] of each, and of changes of them, [c n, F]."""
 
-        Networks are compared by their `BEST_HEADS`. Those from random weights answer where they do better than those that were taught, on
-        average, by more than a standard error of the difference (Breiman et al., 1984): by their heads of fine clusters, linked, or, where
-        these link to fewer than K large clusters, by their other heads, matched. Else those that were taught answer, by all their heads,
-        matched. A network that diverged does not count. The report then has what each network and, on average, each group gives on held-out
-        images, None where it is not finite, the standard error, the best network of those taken, and whose heads answer.
+        def answer(scaled: tf.Tensor) -> tf.Tensor:
+            return tf.concat([self.log_probabilities(self.candidates[index], scaled).fine for index in networks], 1)
+
+        found = held_out_answers(answer, self.model.preprocess, self._held_out, self._augmentation)
+        of_images, of_changed = (tf.unstack(tf.exp(log_p), axis=1) for log_p in found)
+        return [p.numpy() for p in of_images], [p.numpy() for p in of_changed]
+
+    def agreed(self, part: Dataset) -> Answer:
+        """Who answers, as `nvisa_tf.models.agreement.agreed` has it; that and what it was chosen by is the report then.
 
         Raises:
           ValueError: no network gives finite probabilities.
         """
-        of_images = of_best_heads(self.judge())
-        of_networks = of_images.mean(0)
-        order = [int(index) for index in np.argsort(-of_networks, kind="stable") if np.isfinite(of_networks[index])]
-        if not order:
-            raise ValueError("The networks' probabilities are not finite; choose another init, or rescale the data.")
-        groups = {taught: [index for index in order if self.candidates[index].is_taught == taught] for taught in (False, True)}
-        means = {taught: float(of_networks[group].mean()) for taught, group in groups.items() if group}
-        error = standard_error(of_images[:, groups[False]].mean(1) - of_images[:, groups[True]].mean(1)) if len(means) == 2 else 0.0
-        is_taught = True in means and not means.get(False, -math.inf) > means[True] + error
-        taken = groups[is_taught]
-        self.report = {
-            "tries": {one.name: _rounded(value) for one, value in zip(self.candidates, of_networks, strict=True)},
-            "means": {GROUPS[taught]: _rounded(value) for taught, value in means.items()},
-            "standard_error": _rounded(error),
-            "chosen": self.candidates[taken[0]].name,
-        }
-        return (None if is_taught else self.linked(part, taken)) or self.matched(part, taken)
-
-    def linked(self, part: Dataset, networks: Sequence[int]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]] | None:
-        """`agreed`, by all heads of fine clusters of these candidates; None: they link to fewer than K large clusters."""
-        n_clusters, some = self.model.config.n_clusters, list(self._heads_of(networks, self._some(part), fine=True))
-        clusters = link(some, n_clusters)
-        if clusters is None:
-            return None
-        return self._together("linked", networks, some, [shares(p, clusters, n_clusters) for p in some], part)
-
-    def matched(self, part: Dataset, networks: Sequence[int]) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        """`agreed`, by all heads of these candidates; the clusters have the numbers that the first of them gives."""
-        some = list(self._heads_of(networks, self._some(part)))
-        return self._together("matched", networks, some, [matching(some[0], p) for p in some], part)
-
-    def _some(self, data: Dataset) -> Dataset:
-        rows = spread_rows(len(data), COMPARED, self._cluster_seed)
-        return data if len(rows) == len(data) else data.take(rows)
-
-    def _heads_of(self, networks: Sequence[int], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:
-        """p(y|x) by each head of each of these candidates, [n, K or F]; one network's answers are in memory at a time."""
-        for index in networks:
-            found = self.answers(self.candidates[index], data, fine)
-            yield from (found[:, head] for head in range(HEADS))
-
-    def _together(
-        self, how: str, networks: Sequence[int], some: Sequence[np.ndarray], matrices: Sequence[np.ndarray], part: Dataset
-    ) -> tuple[np.ndarray, Callable[[Dataset], np.ndarray]]:
-        self.report |= {"clusters": how, "heads": {self.candidates[index].name: HEADS for index in networks}}
-
-        def probabilities(data: Dataset) -> np.ndarray:
-            return average(self._heads_of(networks, data, how == "linked"), matrices)
-
-        return (average(some, matrices) if len(some[0]) == len(part) else probabilities(part)), probabilities
+        answer, self.report = agreed(self, part)
+        return answer
 
     def checkpointables(self) -> dict[str, Any]:
         """The networks beside what trains them, and what is kept of earlier stages."""
         networks = {one.name: one.network for one in self.candidates}
         return {**super().checkpointables(), **self._keep, "centres": self._centres, "biases": self._biases, **networks}
-
-
-def of_best_heads(information: np.ndarray) -> np.ndarray:
-    """The mean of the best `BEST_HEADS` of each network, [n, networks], of all its heads, [n, networks, H]; NaN where one head has NaN."""
-    best = np.argsort(-information.mean(0), 1)[:, :BEST_HEADS]
-    of_best = np.take_along_axis(information, best[None], 2).mean(2)
-    return np.where(np.isfinite(information).all((0, 2)), of_best, np.nan)
-
-
-def standard_error(differences: np.ndarray) -> float:
-    """Of the mean of the differences of n images, [n]; infinite of one."""
-    return float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else math.inf
-
-
-def _rounded(value: Any) -> float | None:
-    """For init.json, which has no NaN: null stands for a network that diverged."""
-    return round(float(value), 5) if np.isfinite(value) else None

@@ -52,15 +52,17 @@ def counted(n: int, word: str) -> str:
 
 def tried(initialization: Mapping[str, Any]) -> str:
     """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
-    if "means" not in initialization:  # another initialization, or one of a version before
+    if "best" not in initialization:  # another initialization, or one of a version before
         return ""
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
     is_linked = initialization["clusters"] == "linked"
     what = "small clusters, linked" if is_linked else "clusters, matched"
+    error = initialization.get("standard_error")
+    told = "" if error is None else f", standard error of the difference {error:.3f}"
+    reason = "" if initialization.get("told_apart", True) else ", as that does not tell them apart"
     return (
-        f"nats that a changed image tells about the cluster of an image, held out, higher is better: "
-        f"{_in_order(initialization['tries'])}; means: {_in_order(initialization['means'])}, "
-        f"standard error of the difference {initialization.get('standard_error') or 0:.3f}; what was taken: {what}: {heads}"
+        f"nats that a changed image tells about the cluster of an image, held out, higher is better: {_in_order(initialization['tries'])}; "
+        f"best {_in_order(initialization['best'])}{told}; what was taken{reason}: {what}: {heads}"
     )
 
 

@@ -1,18 +1,18 @@
 """Clusters by mutual information: the networks, their consensus, and initializations by the trainer."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
-from scipy.stats import sem
 
 from nvisa_tf import NVISA, Dataset, Monitor, NVISAConfig, RunConfig, RunDirectory, StopReason, Trainer, clustering_accuracy, input_scaling
-from nvisa_tf.clustering.consensus import average, link, matching, shares
-from nvisa_tf.clustering.mixtures import spread_rows
 from nvisa_tf.layers.augmentation import Augmentation
 from nvisa_tf.models import mutual_information
+from nvisa_tf.models.agreement import of_best_heads
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.cluster_objective import held_out_information, objective
+from nvisa_tf.models.cluster_objective import held_out_information, objective, times_changed
 from nvisa_tf.models.mutual_information import (
     FINE,
     FINE_WEIGHT,
@@ -20,8 +20,6 @@ from nvisa_tf.models.mutual_information import (
     Candidate,
     MutualInformationStage,
     convolutions_for,
-    of_best_heads,
-    standard_error,
 )
 from nvisa_tf.models.nvisa import information, initialization
 from nvisa_tf.models.pretraining import ContrastiveStage
@@ -124,80 +122,6 @@ def test_no_network_depends_on_what_else_is_tried(data):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_a_network_is_judged_by_its_two_best_heads():
-    information = np.array([[[0.0, 0.9, 0.2], [0.3, 0.3, 0.1]], [[0.2, 0.1, 0.2], [0.3, 0.3, np.nan]]])
-    np.testing.assert_allclose(of_best_heads(information), [[0.55, np.nan], [0.15, np.nan]])  # the second and third head of the first
-
-
-def test_the_standard_error_is_scipys(rng):
-    differences = rng.normal(size=30)
-    assert standard_error(differences) == pytest.approx(sem(differences))
-    assert standard_error(differences[:1]) == np.inf
-
-
-def judged(monkeypatch, *information):
-    """Networks that have these nats by their two best heads, on average over eight images, which differ between networks by 0.02."""
-    spread = np.array([-0.7, 0.1, -0.5, -0.1, -0.3])
-    of_images = 0.02 * np.random.default_rng(0).normal(size=(8, len(information)))
-    of_images += np.array(information) - of_images.mean(0)
-    monkeypatch.setattr(MutualInformationStage, "judge", lambda self: of_images[..., None] + spread)
-
-
-def test_all_heads_of_taught_networks_are_matched_where_these_do_better_on_average(data, monkeypatch):
-    stage = stage_of(data, forms=((True, True), (False, True), (False, False), (False, False)))
-    judged(monkeypatch, 0.5, 0.55, 0.63, 0.425)  # one of the others is the best, and they do better by 0.0025, which may be chance
-    found, of_others = stage.agreed(data)
-    answers = [stage.answers(stage.candidates[index], data)[:, head] for index in (1, 0) for head in range(HEADS)]
-    np.testing.assert_allclose(found, average(answers, [matching(answers[0], one) for one in answers]))
-    np.testing.assert_allclose(of_others(data), found)
-    assert 0.003 < stage.report.pop("standard_error") < 0.02
-    assert stage.report == {
-        "tries": {"one_0": 0.5, "one_1": 0.55, "one_2": 0.63, "one_3": 0.425}, "chosen": "one_1", "clusters": "matched",
-        "heads": {"one_0": HEADS, "one_1": HEADS}, "means": {"from random weights": 0.5275, "taught contrastive clusters": 0.525},
-    }  # fmt: skip
-    images = stage.model.preprocess(tf.constant(data.x))
-    log_p = stage.log_probabilities(stage.candidates[1], images).heads
-    np.testing.assert_allclose(answers[0], np.exp(log_p[:, 0]), rtol=1e-4, atol=1e-6)
-
-
-def test_a_network_that_diverged_is_neither_taken_nor_a_number_in_the_report(data, monkeypatch):
-    stage = stage_of(data, forms=((True, True), (False, True), (False, False)))
-    judged(monkeypatch, 0.2, np.nan, np.nan)
-    found, _ = stage.agreed(data)
-    assert stage.report["tries"] == {"one_0": 0.2, "one_1": None, "one_2": None}
-    assert stage.report["means"] == {"taught contrastive clusters": 0.2}
-    assert stage.report["heads"] == {"one_0": HEADS}
-    assert np.isfinite(found).all()
-    judged(monkeypatch, np.nan, np.nan, np.nan)
-    with pytest.raises(ValueError, match="not finite; choose another init"):
-        stage.agreed(data)
-
-
-def test_fine_clusters_are_linked_where_networks_from_random_weights_do_better(data, monkeypatch):
-    monkeypatch.setattr(mutual_information, "COMPARED", 150)
-    stage = stage_of(data, forms=((True, True), (False, False), (True, False)))
-    for _ in range(20):
-        stage.train_step(tf.constant(data.x[:100]))
-    judged(monkeypatch, 0.2, 0.3, 0.15)
-    found, of_others = stage.agreed(data)
-    assert stage.report["clusters"] == "linked"
-    assert stage.report["means"] == {"from random weights": 0.225, "taught contrastive clusters": 0.2}
-    assert stage.report["chosen"] == "one_1"
-    assert stage.report["heads"] == {"one_1": HEADS, "one_2": HEADS}
-    fine = [stage.answers(one, data, fine=True)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]
-    rows = spread_rows(400, 150, 0)
-    clusters = link([p[rows] for p in fine], 2)
-    np.testing.assert_allclose(found, average(fine, [shares(p[rows], clusters, 2) for p in fine]))
-    np.testing.assert_allclose(of_others(data), found)
-    # Where they cannot be linked to enough clusters, their other heads are matched.
-    monkeypatch.setattr(mutual_information, "link", lambda *args: None)
-    found, _ = stage.agreed(data)
-    assert stage.report["clusters"] == "matched"
-    answers = [stage.answers(one, data)[:, head] for one in stage.candidates[1:] for head in range(HEADS)]
-    some = [p[rows] for p in answers]
-    np.testing.assert_allclose(found, average(answers, [matching(some[0], p) for p in some]))
-
-
 def test_networks_are_judged_each_by_its_own_answers(data):
     stage = stage_of(data)
     for one in stage.candidates:
@@ -210,6 +134,16 @@ def test_networks_are_judged_each_by_its_own_answers(data):
             lambda scaled, one=one: stage.log_probabilities(one, scaled).heads, stage.model.preprocess, data.x, STAGE["augmentation"]
         )
         np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_fine_heads_answer_for_held_out_images_and_their_changes(data):
+    stage = stage_of(data, forms=((True, True), (True, False), (False, False)))
+    of_images, of_changed = stage.held_out_fine([2, 1])
+    assert [p.shape for p in of_images] == [(400, 2 * FINE)] * 2 * HEADS
+    assert [p.shape for p in of_changed] == [(400 * times_changed(400), 2 * FINE)] * 2 * HEADS
+    expected = [stage.answers(stage.candidates[index], data, fine=True)[:, head] for index in (2, 1) for head in range(HEADS)]
+    np.testing.assert_allclose(of_images, expected, atol=1e-5)
+    assert np.abs(np.reshape(of_changed, [2 * HEADS, -1, 400, 2 * FINE])[:, 0] - of_images).max() > 1e-3
 
 
 def test_heads_are_taught_the_clusters_of_equal_size_and_then_no_more(data, rng):
@@ -304,6 +238,33 @@ def test_training_is_judged_by_the_same_measure_before_and_after(data, tmp_path)
     assert after == pytest.approx(expected, rel=1e-4)
     assert before != after
     assert before == pytest.approx(after, abs=0.1)
+
+
+def test_the_networks_are_checked_by_what_they_are_compared_by(data):
+    stage = stage_of(data, stop_early=True)
+    expected = of_best_heads(stage.judge()).mean(0)
+    stage.check()
+    assert stage.checks.last == pytest.approx(-expected.mean())
+    assert stage.values()["held_out_cluster_information"] == pytest.approx(expected.mean())
+    stage.candidates[1].network.layers[0].kernel.assign(np.full((64, 32), np.nan))  # one that diverged does not count
+    assert stage.measure() == pytest.approx(-expected[0])
+    stage.candidates[0].network.layers[-1].kernel.assign(stage.candidates[0].network.layers[-1].kernel * np.nan)
+    assert np.isnan(stage.measure())
+
+
+def test_the_networks_stop_where_comparison_finds_them_no_better(data, monkeypatch, tmp_path):
+    monkeypatch.setattr(information, "EPOCHS", 2_000)
+    monkeypatch.setitem(information.TRIED, "mutual_information", ((False, False),))
+    run = RunDirectory.create(tmp_path / "run", RunConfig(), {})
+    trainer = Trainer(model_of(data), RUN.replace({"init": "mutual_information", "stop_early": True}), data, run=run)
+    assert trainer.train() is StopReason.FINISHED
+    stage = trainer.stages[1]
+    assert 500 <= int(stage.step) == stage.total_steps < stage.most_steps == 2_000
+    ended = run.init()["ended_early"]["mutual_information"]
+    assert re.search(r"the last quarter before its cool-down brought 0\.\d% of held-out cluster information", ended)
+    found = [float(row["held_out_cluster_information"]) for row in run.stages() if row["stage"] == "mutual_information"]
+    assert found[0] < found[-1] < np.log(2)
+    assert run.init()["accuracy"] > 0.9
 
 
 def test_a_tenth_of_the_examples_is_kept_for_comparison_and_more_of_few(data):

@@ -132,16 +132,21 @@ def test_numbers_are_for_people():
 
 
 def test_what_an_initialization_tried_is_told_best_first():
-    means = {"taught contrastive clusters": 1.7, "from random weights": 1.8}
-    init = {"tries": {"dense_1": 1.7, "convolutional_2": 1.8123}, "means": means, "standard_error": 0.0312, "heads": {"convolutional_2": 3}}
-    order = (
-        "nats that a changed image tells about the cluster of an image, held out, higher is better: convolutional_2 1.812, dense_1 1.700; "
+    init = {
+        "tries": {"dense_1": 1.7, "convolutional_2": 1.8123}, "best": {"taught contrastive clusters": 1.7, "from random weights": 1.8123},
+        "standard_error": 0.0312, "told_apart": True, "heads": {"convolutional_2": 3}, "clusters": "linked",
+    }  # fmt: skip
+    begin = "nats that a changed image tells about the cluster of an image, held out, higher is better: "
+    order = f"{begin}convolutional_2 1.812, dense_1 1.700; best from random weights 1.812, taught contrastive clusters 1.700"
+    assert tried(init) == f"{order}, standard error of the difference 0.031; what was taken: small clusters, linked: 3 of convolutional_2"
+    told = tried({**init, "told_apart": False, "clusters": "matched"})
+    assert told.endswith("0.031; what was taken, as that does not tell them apart: clusters, matched: 3 of convolutional_2")
+    one = {**init, "tries": {"dense_1": None, "dense_2": 0.0}, "best": {"from random weights": 0.0}}
+    del one["standard_error"], one["told_apart"]
+    expected = (
+        "dense_2 0.000, dense_1 not finite; best from random weights 0.000; what was taken: small clusters, linked: 3 of convolutional_2"
     )
-    order += "means: from random weights 1.800, taught contrastive clusters 1.700, standard error of the difference 0.031; what was taken: "
-    assert tried({**init, "clusters": "matched"}) == order + "clusters, matched: 3 of convolutional_2"
-    assert tried({**init, "clusters": "linked"}) == order + "small clusters, linked: 3 of convolutional_2"
-    told = tried({**init, "tries": {"dense_1": None, "dense_2": 0.0}, "clusters": "matched"})
-    assert "higher is better: dense_2 0.000, dense_1 not finite; means:" in told
+    assert tried(one) == begin + expected
     assert tried({"method": "ae_umap"}) == tried({}) == tried({"tries": {}}) == ""  # the last of a version before
 
 

@@ -189,8 +189,8 @@ class DistillationStage(AdamStage):
         """The clusters as components among the autoencoder's codes [n, D], and a function that gives the clusters of examples."""
         found_by, part = self._found_by, self._part
         if isinstance(found_by, MutualInformationStage):
-            probabilities, of_others = found_by.agreed(part)
-            return given_clusters(codes, probabilities), lambda data: of_others(data).argmax(1)
+            answer = found_by.agreed(part)
+            return given_clusters(codes, answer.probabilities(part)), lambda data: answer.probabilities(data).argmax(1)
         seed, n_clusters = derived_seed(self._run_seed, 3), self.model.config.n_clusters
         if isinstance(found_by, ContrastiveStage):
             mixture = fit_mixture(found_by.codes(part), n_clusters, "balanced", seed).among(codes)

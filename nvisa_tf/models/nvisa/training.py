@@ -18,14 +18,13 @@ from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
 from nvisa_tf.models import plateau
 from nvisa_tf.models.base import TrainingData, TrainingStage
-from nvisa_tf.models.cluster_objective import held_out_information
+from nvisa_tf.models.cluster_objective import CLUSTER_INFORMATION, held_out_information
 from nvisa_tf.models.pretraining import held_out_part
 from nvisa_tf.models.stage import Stage, steps_per_epoch
 
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
-CLUSTER_INFORMATION = "held_out_cluster_information"  # of q(y|x), see `nvisa_tf.models.cluster_objective.information`
 HELD_OUT = 2_000  # examples that are looked at to see whether training still pays, at most
 # Checkpoints made until November 2026 have these names for the running means.
 CHECKPOINT_NAMES = {"assignment_entropy": "entropy_y", "mean_assignment_entropy": "entropy_usage"}
