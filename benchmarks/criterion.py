@@ -2,9 +2,9 @@
 
     python benchmarks/criterion.py --sets 'mnist;fashion_mnist;digits;digits 0.8;usps.npz' --seeds 0,1 --output results/criterion.csv
 
-A set is a data set's name or a file, as for `nvisa-tf train --dataset`, then the number of examples to take, if not all, then how many
-times rarer each class is than the one before, if they are to differ. The training examples are clustered, without their labels, and scored.
-NVISA's own training does not begin. Rows that the file has already are not computed again.
+A set is a data set's name or a file, as for `nvisa-tf train --dataset`. Then comes the number of examples to take, if not all, then how
+many times as frequent as the one before each class is to be, if they are to differ. The training examples are clustered, without their
+labels, and scored. NVISA's own training does not begin. Rows that the file has already are not computed again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from initializations import train_network
 from nvisa_tf import NVISA, Dataset, RunConfig, clustering_accuracy, input_scaling, load_dataset
 from nvisa_tf.clustering.mixtures import fit_mixture
 from nvisa_tf.config.presets import automatic, preset
-from nvisa_tf.models.agreement import BEST_NETWORKS, Answer, in_order, linked, matched
+from nvisa_tf.models.agreement import BEST_NETWORKS, Answer, groups_in_order, linked, matched
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.mutual_information import MutualInformationStage
 from nvisa_tf.models.nvisa.initialization import initialization_stages
 from nvisa_tf.models.pretraining import ContrastiveStage
 
 FIELDS = (
-    "set", "examples", "classes", "largest", "smallest", "seed", "taken", "clusters", "accuracy", "linked", "taught", "all",
+    "set", "examples", "classes", "largest", "smallest", "seed", "taken", "clusters", "accuracy", "linked", "taught", "both",
     "contrastive", "information", "standard_error", "accuracies", "seconds", "date", "commit", "machine",
 )  # fmt: skip
 
@@ -79,23 +79,25 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     def accuracy_of(answer: Answer) -> float:
         return accuracy(answer.probabilities(data))
 
-    found, told = accuracy_of(networks.agreed(data)), networks.report
-    seconds, names = time.monotonic() - began, list(told["tries"])
-    information = np.array([np.nan if nats is None else nats for nats in told["tries"].values()])
-    taught, random = (in_order(information, [one.is_taught == is_taught for one in networks.candidates]) for is_taught in (True, False))
-    by_links, taught_and_random = linked(networks, data, random), [*taught[:BEST_NETWORKS], *random[:BEST_NETWORKS]]
+    found, of_choice = accuracy_of(networks.choose_answer(data)), networks.report
+    seconds, names = time.monotonic() - began, list(of_choice["tries"])
+    information = np.array([np.nan if nats is None else nats for nats in of_choice["tries"].values()])
+    taught, random = groups_in_order(networks, information)
+    by_links = linked(networks, data, random) if random else None
     row = {"set": name, "examples": len(data), "classes": len(sizes), "largest": sizes.max(), "smallest": sizes.min(), "seed": seed}
     return row | {
-        "taken": ", ".join(told["heads"]),
-        "clusters": told["clusters"],
+        "taken": ", ".join(of_choice["heads"]),
+        "clusters": of_choice["clusters"],
         "accuracy": found,
         "linked": accuracy_of(by_links) if by_links else "",
-        "taught": accuracy_of(matched(networks, data, taught[:BEST_NETWORKS])),
-        "all": accuracy_of(matched(networks, data, taught_and_random)),
+        "taught": accuracy_of(matched(networks, data, taught[:BEST_NETWORKS])) if taught else "",
+        "both": accuracy_of(matched(networks, data, [*taught[:BEST_NETWORKS], *random[:BEST_NETWORKS]])),
         "contrastive": accuracy(fit_mixture(contrastive.codes(data), len(sizes), "balanced", seed).responsibilities),
-        "information": json.dumps(told["tries"]),
-        "standard_error": told["standard_error"],
-        "accuracies": json.dumps({name: accuracy_of(matched(networks, data, [index])) for index, name in enumerate(names)}),
+        "information": json.dumps(of_choice["tries"]),
+        "standard_error": of_choice.get("standard_error", ""),
+        "accuracies": json.dumps(
+            {name: accuracy_of(matched(networks, data, [index])) for index, name in enumerate(names) if index in taught + random}
+        ),
         "seconds": round(seconds),
         "date": datetime.date.today(),
         "commit": report.commit(),

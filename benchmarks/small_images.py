@@ -21,12 +21,12 @@ RARER = 0.8  # a digit's frequency, over that of the digit before
 
 
 def some(dataset: str, rarer: float) -> tuple[np.ndarray, np.ndarray]:
-    """`N_IMAGES` training images and labels, each kind `rarer` times as many as the one before; a kind that runs short gives all it has."""
+    """`N_IMAGES` training images and labels, each class `rarer` times as many as the one before; a small class gives all it has."""
     train = load_dataset(dataset).train
     x, y = np.asarray(train.x), np.asarray(train.y)
     shares = rarer ** np.arange(10)
     rng = np.random.default_rng(0)
-    rows = [rng.permutation(np.flatnonzero(y == kind))[: round(N_IMAGES * share)] for kind, share in enumerate(shares / shares.sum())]
+    rows = [rng.permutation(np.flatnonzero(y == one))[: round(N_IMAGES * share)] for one, share in enumerate(shares / shares.sum())]
     shuffled = rng.permutation(np.concatenate(rows))
     return x[shuffled], y[shuffled]
 

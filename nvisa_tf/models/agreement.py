@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.mutual_information import MutualInformationStage
 
 COMPARED = 5_000  # examples by which clusters are linked or matched, at most: their distances take 300 MB then
-BEST_HEADS = 2  # by which a network is judged: of those from random weights some end badly, and the single best one of a few is chance
+BEST_HEADS = 2  # by which a network is judged: of one from random weights some heads end badly, and the best one of a few is chance
 BEST_NETWORKS = 2  # that answer for a group: one of those from random weights may have ended badly
 STANDARD_ERRORS = 2.0  # by which the best networks of two groups must differ to be told apart
 GROUPS = {False: "from random weights", True: "taught contrastive clusters"}  # of networks, for reports
@@ -32,7 +32,7 @@ GROUPS = {False: "from random weights", True: "taught contrastive clusters"}  # 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """Some networks' heads, and which common clusters theirs are.
+    """Some networks' heads, and how the clusters of each are mapped to K common ones.
 
     Args:
       stage: whose networks they are.
@@ -57,28 +57,33 @@ class Answer:
         return {"clusters": "linked" if self.is_linked else "matched", "heads": dict.fromkeys(names, each)}
 
 
-def agreed(stage: MutualInformationStage, part: Dataset) -> tuple[Answer, dict[str, Any]]:
+def choose_answer(stage: MutualInformationStage, part: Dataset) -> tuple[Answer, dict[str, Any]]:
     """Who answers, and a report.
 
     The best network from random weights is compared with the best one that was taught, each by its `BEST_HEADS`. Where they differ by more
     than `STANDARD_ERRORS` of the difference, the better group answers. Those from random weights do by their heads of fine clusters,
     `linked`, or, where these link to fewer than K large clusters, by their other heads, `matched`. Those that were taught do by all their
     heads, matched. Where the groups cannot be told apart, the heads of both are matched. Of each group the `BEST_NETWORKS` are matched. A
-    network that diverged does not count. The report has what each network and the best one of each group give on held-out images, None
-    where it is not finite, the standard error, whether that tells them apart, and whose heads answer.
+    network that diverged does not count.
+
+    The standard error is over images. It leaves out that the best networks and heads are picked on the same images, and that other initial
+    weights would give other networks.
+
+    The report has what each network and the best one of each group give on held-out images, None where it is not finite. It has the
+    standard error, whether that tells the groups apart, and whose heads answer.
 
     Args:
       stage: that has trained the networks.
       part: examples, some of which the clusters are linked or matched by.
 
     Raises:
-      ValueError: no network gives finite probabilities.
+      ValueError: no network gives finite probabilities of the held-out images, or one that answers does not of `part`.
     """
     of_images = of_best_heads(stage.judge())
     of_networks = of_images.mean(0)
     if not np.isfinite(of_networks).any():
         raise ValueError("The networks' probabilities are not finite; choose another init, or rescale the data.")
-    taught, random = (in_order(of_networks, [one.is_taught == is_taught for one in stage.candidates]) for is_taught in (True, False))
+    taught, random = groups_in_order(stage, of_networks)
     report: dict[str, Any] = {
         "tries": {one.name: _rounded(value) for one, value in zip(stage.candidates, of_networks, strict=True)},
         "best": {GROUPS[group is taught]: _rounded(of_networks[group[0]]) for group in (taught, random) if group},
@@ -101,19 +106,18 @@ def linked(stage: MutualInformationStage, part: Dataset, networks: Sequence[int]
     Taken are those where the cluster of a changed image tells the most about the cluster of the image. None: they link to fewer than K
     large clusters.
     """
-    n_clusters, n_heads = stage.model.config.n_clusters, stage.n_heads
-    of_part = list(_heads_of(stage, networks, _some(stage, part), fine=True))
+    n_clusters, of_part = stage.model.config.n_clusters, list(_heads_of(stage, networks, _some(stage, part), fine=True))
     of_images, of_changed = stage.held_out_fine(networks)
     found: list[tuple[float, Answer]] = []
     for count in range(min(BEST_NETWORKS, len(networks)), len(networks) + 1):
-        some = of_part[: count * n_heads]
+        some = of_part[: count * (len(of_part) // len(networks))]
         clusters = link(some, n_clusters)
         if clusters is None:
             continue
         matrices = [shares(p, clusters, n_clusters) for p in some]
         of_image, of_change = (average(heads[: len(some)], matrices).argmax(1) for heads in (of_images, of_changed))
-        told = mutual_info_score(np.tile(of_image, len(of_change) // len(of_image)), of_change)
-        found.append((told, Answer(stage, tuple(networks[:count]), True, matrices)))
+        information = mutual_info_score(np.tile(of_image, len(of_change) // len(of_image)), of_change)
+        found.append((information, Answer(stage, tuple(networks[:count]), True, matrices)))
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
@@ -129,7 +133,7 @@ def _some(stage: MutualInformationStage, data: Dataset) -> Dataset:
 
 
 def _heads_of(stage: MutualInformationStage, networks: Sequence[int], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:
-    """p(y|x) by each head of each of these networks, [n, K or F]; one network's answers are in memory at a time."""
+    """p(y|x) by each head of each of these networks, [n, K or F], one network after another."""
     for index in networks:
         found = stage.answers(stage.candidates[index], data, fine)
         yield from (found[:, head] for head in range(found.shape[1]))
@@ -142,10 +146,11 @@ def of_best_heads(information: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(information).all((0, 2)), of_best, np.nan)
 
 
-def in_order(of_networks: np.ndarray, is_member: Sequence[bool]) -> list[int]:
-    """The networks of a group, the best first, of what each gives, [networks]; one that gives NaN is left out."""
-    order = np.argsort(-of_networks, kind="stable")
-    return [int(index) for index in order if is_member[index] and np.isfinite(of_networks[index])]
+def groups_in_order(stage: MutualInformationStage, of_networks: np.ndarray) -> tuple[list[int], list[int]]:
+    """Those that were taught and those from random weights, the best first, of what each gives, [networks]; one with NaN is left out."""
+    order = [int(index) for index in np.argsort(-of_networks, kind="stable") if np.isfinite(of_networks[index])]
+    taught, random = ([index for index in order if stage.candidates[index].is_taught == is_taught] for is_taught in (True, False))
+    return taught, random
 
 
 def standard_error(differences: np.ndarray) -> float:

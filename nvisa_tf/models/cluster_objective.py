@@ -20,7 +20,8 @@ import tensorflow as tf
 from nvisa_tf.layers.augmentation import Augmentation, augment
 
 INFORMATION, BALANCE = 0.1, 4.0  # weights of the mutual information, and of H(y) in it (Hu et al. have the same)
-JUDGED_AT_ONCE = 1_000  # images, so that memory does not grow with their number
+VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
+JUDGED_AT_ONCE = 1_000  # images at most, so that memory does not grow with their number
 # How often each image is changed: as often as makes so many in all, within a limit. Of a hundred images, one change of each is chance.
 CHANGED_IMAGES, MOST_CHANGES = 5_000, 16
 CLUSTER_INFORMATION = "held_out_cluster_information"  # the name of its mean over held-out images, as a metric
@@ -82,10 +83,11 @@ def held_out_answers(
       x: raw images [n, *input_shape].
       augmentation: how far they are changed.
     """
-    times, parts = times_changed(len(x)), [tf.constant(part) for part in np.array_split(x, math.ceil(len(x) / JUDGED_AT_ONCE))]
+    at_once = max(1, min(JUDGED_AT_ONCE, VALUES_AT_ONCE // x[0].size))
+    times, parts = times_changed(len(x)), [tf.constant(part) for part in np.array_split(x, math.ceil(len(x) / at_once))]
     log_p = tf.concat([answer(preprocess(part)) for part in parts], 0)
     to_change = [(part, tf.constant([JUDGED_DRAWS, number])) for number, part in enumerate(parts * times)]
-    together = max(1, JUDGED_AT_ONCE // len(parts[0]))
+    together = max(1, at_once // len(parts[0]))
     log_changed = []
     for first in range(0, len(to_change), together):
         changed = [augment(part, seed, augmentation, fused=True) for part, seed in to_change[first : first + together]]

@@ -3,7 +3,7 @@
 Its objective is that of `nvisa_tf.models.cluster_objective`, for several heads on one trunk as in IIC (Ji et al., ICCV 2019, arXiv
 1807.06653). Where it ends depends on the weights that it begins with. So several networks, convolutional and dense, are tried beside each
 other, some of them first taught clusters that were found elsewhere. What changed images tell about the clusters of held-out images says
-which networks to trust, and all heads of these answer together.
+which networks to trust, and several heads of these answer together (`nvisa_tf.models.agreement`).
 
 The objective asks for clusters of equal size. A network from random weights has further heads, with `FINE` times as many clusters, too
 small to hold more than a part of a group each. Where these networks clearly do better than those that were taught, the parts are linked to
@@ -27,8 +27,8 @@ from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.layers.networks import DTYPE, LAST, LayerFactory, stack, with_channels
-from nvisa_tf.models.agreement import Answer, agreed, of_best_heads
-from nvisa_tf.models.cluster_objective import CLUSTER_INFORMATION, held_out_answers, held_out_information, objective
+from nvisa_tf.models.agreement import Answer, choose_answer, of_best_heads
+from nvisa_tf.models.cluster_objective import CLUSTER_INFORMATION, VALUES_AT_ONCE, held_out_answers, held_out_information, objective
 from nvisa_tf.models.keras_model import encode_all, weights_of
 from nvisa_tf.models.pretraining import PROJECTION_DIM, Autoencodable, ContrastiveStage
 from nvisa_tf.models.stage import AdamStage
@@ -38,7 +38,6 @@ CONVOLUTIONAL_UNITS = (256,)  # widths of its dense layers
 HEADS = 5  # of each network, and as many of fine clusters; they share what it sees, and end in clusters of their own
 FINE = 3  # clusters of a head of fine ones for each that is wanted
 FINE_WEIGHT = 0.3  # of the objective of fine clusters, so that what the network sees is learned for the others in the first place
-VALUES_AT_ONCE = 8_000_000  # of images that a network answers for at once: what its convolutions give is many times as large
 TAUGHT_STEPS = 300  # that a network is taught clusters for
 CLUSTERED = 10_000  # examples among whose contrastive codes these are looked for, at most
 
@@ -105,13 +104,9 @@ class MutualInformationStage(AdamStage):
       taught_by: a contrastive network, whose codes' clusters of equal size some candidates are taught for the first `TAUGHT_STEPS`.
       cluster_seed: of the search for these.
       **stage: batch_size, epochs, least_steps, shuffle_seed, stop_early and learning_rate, as for `AdamStage`.
-
-    Attributes:
-      n_heads: of a network, and as many of fine clusters where it has some, H.
     """
 
-    n_heads = HEADS
-    measured = "held-out cluster information"
+    measured = CLUSTER_INFORMATION.replace("_", " ").replace("held out", "held-out")
 
     def __init__(
         self,
@@ -202,10 +197,18 @@ class MutualInformationStage(AdamStage):
         return {**found, CLUSTER_INFORMATION: -self.checks.last} if self.checks else found
 
     def judge(self) -> np.ndarray:
-        """The `information` of each image that is held out by each head of each candidate, nats, float64 [n, candidates, H]."""
+        """The `information` of each image that is held out by each head of each candidate, nats, float64 [n, candidates, H].
+
+        NaN of a network any of whose heads, those of fine clusters too, gives what is not finite.
+        """
+
+        def of_network(one: Candidate, scaled: tf.Tensor) -> tf.Tensor:
+            found = self.log_probabilities(one, scaled)
+            is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(log_p)) for log_p in found if log_p is not None])
+            return tf.where(is_finite, found.heads, math.nan)
 
         def answer(scaled: tf.Tensor) -> tf.Tensor:
-            return tf.concat([self.log_probabilities(one, scaled).heads for one in self.candidates], 1)
+            return tf.concat([of_network(one, scaled) for one in self.candidates], 1)
 
         found = held_out_information(answer, self.model.preprocess, self._held_out, self._augmentation)
         return found.reshape(len(found), len(self.candidates), HEADS)
@@ -227,22 +230,25 @@ class MutualInformationStage(AdamStage):
         return found
 
     def held_out_fine(self, networks: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """p(y|x) by the heads of fine clusters of some candidates, of held-out images, [n, F] of each, and of changes of them, [c n, F]."""
+        """p(y|x) by the heads of fine clusters of some candidates that have them, of held-out images and of changes of these.
 
-        def answer(scaled: tf.Tensor) -> tf.Tensor:
-            return tf.concat([self.log_probabilities(self.candidates[index], scaled).fine for index in networks], 1)
-
-        found = held_out_answers(answer, self.model.preprocess, self._held_out, self._augmentation)
-        of_images, of_changed = (tf.unstack(tf.exp(log_p), axis=1) for log_p in found)
-        return [p.numpy() for p in of_images], [p.numpy() for p in of_changed]
-
-    def agreed(self, part: Dataset) -> Answer:
-        """Who answers, as `nvisa_tf.models.agreement.agreed` has it; that and what it was chosen by is the report then.
-
-        Raises:
-          ValueError: no network gives finite probabilities.
+        Float32 [n, F] and [c n, F] of each head; as in `held_out_answers`, all images are changed once, then all once more.
         """
-        answer, self.report = agreed(self, part)
+        of_images: list[np.ndarray] = []
+        of_changed: list[np.ndarray] = []
+        for candidate in (self.candidates[index] for index in networks):
+
+            def answer(scaled: tf.Tensor, one: Candidate = candidate) -> tf.Tensor:
+                return self.log_probabilities(one, scaled).fine
+
+            found = held_out_answers(answer, self.model.preprocess, self._held_out, self._augmentation)
+            for heads, log_p in zip((of_images, of_changed), found, strict=True):
+                heads += list(np.exp(np.moveaxis(log_p.numpy(), 1, 0)))
+        return of_images, of_changed
+
+    def choose_answer(self, part: Dataset) -> Answer:
+        """Who answers, by `nvisa_tf.models.agreement.choose_answer`, with its arguments and errors; what it found is the report then."""
+        answer, self.report = choose_answer(self, part)
         return answer
 
     def checkpointables(self) -> dict[str, Any]:

@@ -52,17 +52,19 @@ def counted(n: int, word: str) -> str:
 
 def tried(initialization: Mapping[str, Any]) -> str:
     """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
-    if "best" not in initialization:  # another initialization, or one of a version before
+    best = initialization.get("best", initialization.get("means"))  # runs of November 2026 have means of the groups
+    if best is None:  # another initialization, or one of a version before
         return ""
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
-    is_linked = initialization["clusters"] == "linked"
-    what = "small clusters, linked" if is_linked else "clusters, matched"
+    what = "small clusters, linked" if initialization["clusters"] == "linked" else "clusters, matched"
     error = initialization.get("standard_error")
-    told = "" if error is None else f", standard error of the difference {error:.3f}"
-    reason = "" if initialization.get("told_apart", True) else ", as that does not tell them apart"
+    told = f"best {_in_order(best)}" if "best" in initialization else f"means: {_in_order(best)}"
+    told += "" if error is None else f", standard error of the difference {number(error, 2)}"
+    if not initialization.get("told_apart", True):
+        told += "; these differ by under two standard errors, so both answer"
     return (
         f"nats that a changed image tells about the cluster of an image, held out, higher is better: {_in_order(initialization['tries'])}; "
-        f"best {_in_order(initialization['best'])}{told}; what was taken{reason}: {what}: {heads}"
+        f"{told}; what was taken: {what}: {heads}"
     )
 
 

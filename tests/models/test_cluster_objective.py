@@ -68,6 +68,10 @@ def test_held_out_images_are_changed_alike_for_whoever_answers(rng, monkeypatch)
     monkeypatch.setattr(cluster_objective, "JUDGED_AT_ONCE", 4)  # H(y) is of all pieces together, not their mean
     still = held_out_information(answer, preprocess, x, Augmentation(rotation=0.0, shift=1e-9))
     np.testing.assert_allclose(still, information(*[answer(preprocess(x))] * 2), atol=1e-5)
+    sizes = []
+    monkeypatch.setattr(cluster_objective, "VALUES_AT_ONCE", 3 * 36)  # of large images there are fewer at once
+    held_out_information(lambda scaled: sizes.append(len(scaled)) or answer(scaled), preprocess, x, how)
+    assert max(sizes) == 3
 
 
 def test_the_fewer_images_there_are_the_more_often_each_is_changed():

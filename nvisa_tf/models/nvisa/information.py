@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
 BATCH = 256  # over which H(y) is taken
-EPOCHS, STEPS = 8, 500  # of every network; the steps at least
+EPOCHS, STEPS = 8, 500  # of every network, the steps at least; the epochs at most where it may end early
 JUDGED = 5_000  # training examples that networks are compared by and do not learn from, at most
 LEAST_JUDGED = 100  # of these if that is a quarter of all examples or less, as fewer say little
 # What is tried: (whether it is convolutional, whether it is taught the clusters of contrastive codes first). Dense networks from random
