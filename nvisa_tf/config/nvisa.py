@@ -161,8 +161,8 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
         "one in their t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or the codes of a contrastive network cut into clusters of "
         "equal size (contrastive; not in the paper), or networks that give clusters themselves, alike however an image is changed, from "
         "random weights (mutual_information, clusters of any size), from the contrastive network's clusters (contrastive_information), or "
-        "whichever does better on images kept from them, without labels (best_information; none of the three in the paper); with eps_start "
-        "0.25 or so",
+        "from whichever does clearly better on images kept from them, without labels, else from both (best_information; none of the three "
+        "in the paper); with eps_start 0.25 or so",
         ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES),
     )
     init_epochs: int = option(
