@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import datetime
 import statistics
-import time
 from collections.abc import Callable
 
 import keras
 import report
 import tensorflow as tf
+from interleave import measure
 
-BATCHES = {"dense autoencoder, 784-500-500-10": 128, "convolutional network, 28 x 28": 512}
 POLICIES = ("float32", "mixed_bfloat16")
 
 
@@ -44,33 +43,30 @@ def convolutional(policy: str) -> keras.Sequential:
     return keras.Sequential(layers)
 
 
-def step_of(network: keras.Sequential, batch: int) -> Callable[[], object]:
-    """Forward and backward on random images."""
-    x = tf.random.stateless_normal([batch, 784], [0, 0])
+NETWORKS = {"dense autoencoder, 784-500-500-10": (autoencoder, 128), "convolutional network, 28 x 28": (convolutional, 512)}
+
+
+def step_of(name: str, policy: str) -> Callable[[], float]:
+    """Forward and backward of one of `NETWORKS` on random images; it gives the sum of all gradients."""
+    make, batch = NETWORKS[name]
+    network, x = make(policy), tf.random.stateless_normal([batch, 784], [0, 0])
 
     @tf.function
-    def step() -> list[tf.Tensor]:
+    def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.cast(network(x, training=True), tf.float32) ** 2)
-        return [tf.reduce_sum(value) for value in tape.gradient(loss, network.trainable_variables)]
+        return tf.add_n([tf.reduce_sum(value) for value in tape.gradient(loss, network.trainable_variables)])
 
-    return step
+    return lambda: float(step())
 
 
 def main() -> None:
     """Measure and print."""
     rows = []
-    for (name, batch), make in zip(BATCHES.items(), (autoencoder, convolutional), strict=True):
-        steps = [step_of(make(policy), batch) for policy in POLICIES]
-        seconds: list[list[float]] = [[], []]
-        for turn in range(43):
-            for step, taken in zip(steps, seconds, strict=True):
-                began = time.process_time()
-                step()
-                if turn >= 3:  # traced and warm by then
-                    taken.append(time.process_time() - began)
-        ratio = statistics.median(mixed / plain for plain, mixed in zip(*seconds, strict=True))
-        rows.append([name, str(batch), *(f"{1000 * statistics.median(taken):.1f}" for taken in seconds), f"{ratio:.2f}"])
+    for name, (_, batch) in NETWORKS.items():
+        plain, mixed = measure([(step_of, (name, policy)) for policy in POLICIES], rounds=40, warm_up=3, cpu_time=True)
+        ratio = statistics.median(other / one for one, other in zip(plain.seconds, mixed.seconds, strict=True))
+        rows.append([name, str(batch), *(f"{1000 * statistics.median(found.seconds):.1f}" for found in (plain, mixed)), f"{ratio:.2f}"])
     print(f"{datetime.date.today()}, commit {report.commit()}, {report.cores()}\n")
     print(report.markdown(("step", "batch", "float32, ms", "mixed, ms", "ratio"), rows))
 

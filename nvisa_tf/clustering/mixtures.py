@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -18,6 +18,9 @@ from sklearn.neighbors import KNeighborsRegressor
 from threadpoolctl import threadpool_limits
 
 from nvisa_tf.clustering.balanced_kmeans import BalancedClusters, balanced_kmeans
+
+if TYPE_CHECKING:
+    from nvisa_tf.data import Dataset
 
 FITS = 10  # from different starts; the best is kept
 MAPPED = 10_000  # codes that t-SNE maps; its time grows a little faster than their number
@@ -156,3 +159,9 @@ def _moments(codes: np.ndarray, responsibilities: np.ndarray) -> tuple[np.ndarra
 def spread_rows(n: int, most: int, seed: int) -> np.ndarray:
     """At most `most` of n row numbers, ascending, drawn by the seed where there are more."""
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def spread_part(data: Dataset, most: int, seed: int) -> Dataset:
+    """All examples, or `most` of them, in their order, drawn by the seed where there are more."""
+    rows = spread_rows(len(data), most, seed)
+    return data if len(rows) == len(data) else data.take(rows)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import fit_gaussians, spread_rows
+from nvisa_tf.clustering.mixtures import fit_gaussians, spread_part
 from nvisa_tf.config.ae_gmm import AEGMMOptions
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.layers.networks import Decoder, LayerFactory
@@ -147,8 +147,7 @@ class MixtureStage(Stage):
           ValueError: the codes are not finite, or all the same.
         """
         model, train, test = self._model, self._data.train, self._data.test
-        rows = spread_rows(len(train), MAX_EXAMPLES, derived_seed(self._run_seed, 2))
-        part = train if len(rows) == len(train) else train.take(rows)
+        part = spread_part(train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
         codes = rescale(model.decoder, model.code_head, model.embed(part.x))
         self._data.tell(f"mixture: {len(part)} codes")
         fit = fit_gaussians(codes, model.config.n_clusters, self._options.covariance, derived_seed(self._run_seed, 3))

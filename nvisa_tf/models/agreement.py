@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.metrics import mutual_info_score
 
 from nvisa_tf.clustering.consensus import average, link, matching, shares
-from nvisa_tf.clustering.mixtures import spread_rows
+from nvisa_tf.clustering.mixtures import spread_part
 from nvisa_tf.data import Dataset
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def linked(stage: MutualInformationStage, part: Dataset, networks: Sequence[int]
     Taken are those where the cluster of a changed image tells the most about the cluster of the image. None: they link to fewer than K
     large clusters.
     """
-    n_clusters, of_part = stage.model.config.n_clusters, list(_heads_of(stage, networks, _some(stage, part), fine=True))
+    n_clusters, of_part = stage.model.config.n_clusters, list(_heads_of(stage, networks, _compared(stage, part), fine=True))
     of_images, of_changed = stage.held_out_fine(networks)
     found: list[tuple[float, Answer]] = []
     for count in range(min(BEST_NETWORKS, len(networks)), len(networks) + 1):
@@ -123,13 +123,12 @@ def linked(stage: MutualInformationStage, part: Dataset, networks: Sequence[int]
 
 def matched(stage: MutualInformationStage, part: Dataset, networks: Sequence[int]) -> Answer:
     """All heads of these networks; the clusters have the numbers that the first of them gives."""
-    some = list(_heads_of(stage, networks, _some(stage, part)))
+    some = list(_heads_of(stage, networks, _compared(stage, part)))
     return Answer(stage, tuple(networks), False, [matching(some[0], p) for p in some])
 
 
-def _some(stage: MutualInformationStage, data: Dataset) -> Dataset:
-    rows = spread_rows(len(data), COMPARED, stage.cluster_seed)
-    return data if len(rows) == len(data) else data.take(rows)
+def _compared(stage: MutualInformationStage, data: Dataset) -> Dataset:
+    return spread_part(data, COMPARED, stage.cluster_seed)
 
 
 def _heads_of(stage: MutualInformationStage, networks: Sequence[int], data: Dataset, fine: bool = False) -> Iterator[np.ndarray]:

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.balanced_kmeans import TEMPERATURE
-from nvisa_tf.clustering.mixtures import best_balanced, spread_rows
+from nvisa_tf.clustering.mixtures import best_balanced, spread_part
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.layers.networks import DTYPE, LAST, LayerFactory, stack, with_channels
@@ -89,7 +89,7 @@ def _normalized(layer: Any) -> list[Any]:
 
 
 class MutualInformationStage(AdamStage):
-    """Trains several networks beside each other, whose heads are probabilities of the clusters; all heads of some answer together.
+    """Trains several networks beside each other, whose heads are probabilities of the clusters; `choose_answer` says which answer.
 
     The networks see the same batches and changes, and none depends on another.
 
@@ -134,8 +134,7 @@ class MutualInformationStage(AdamStage):
         """Look for the clusters that are to be taught, if any are."""
         if self._taught_by is None:
             return
-        rows = spread_rows(len(self._data), CLUSTERED, self.cluster_seed)
-        part = self._data if len(rows) == len(self._data) else self._data.take(rows)
+        part = spread_part(self._data, CLUSTERED, self.cluster_seed)
         found = best_balanced(self._taught_by.codes(part), self.model.config.n_clusters, self.cluster_seed)
         self._centres.assign(found.centres.T / TEMPERATURE)
         self._biases.assign(found.biases)

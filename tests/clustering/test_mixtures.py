@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.datasets import make_moons, make_spd_matrix
 
-from nvisa_tf import clustering_accuracy
+from nvisa_tf import Dataset, clustering_accuracy
 from nvisa_tf.clustering import mixtures
-from nvisa_tf.clustering.mixtures import fit_mixture, spread_rows
+from nvisa_tf.clustering.mixtures import fit_mixture, spread_part, spread_rows
 
 
 def gaussians(rng, n_each):
@@ -111,3 +111,11 @@ def test_rows_are_spread_and_whole():
     assert rows.min() < 100 < 900 < rows.max()
     np.testing.assert_array_equal(rows, spread_rows(1000, 100, 0))
     assert not (rows == spread_rows(1000, 100, 1)).all()
+
+
+def test_a_part_of_a_data_set_has_the_rows_that_are_drawn_and_a_small_set_is_its_own_part():
+    data = Dataset("rows", np.arange(1000.0)[:, None], np.arange(1000))
+    part = spread_part(data, 100, 3)
+    np.testing.assert_array_equal(part.y, spread_rows(1000, 100, 3))
+    np.testing.assert_array_equal(part.x[:, 0], part.y)
+    assert spread_part(data, 1000, 3) is data

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_rows
+from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_part, spread_rows
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
@@ -125,11 +125,10 @@ class DistillationStage(AdamStage):
         self._autoencoder, self._found_by = autoencoder, found_by
         self._augmentation = augmentation_of(options)
         self._run_seed = train.seed
-        rows = spread_rows(len(data.train), MAX_EXAMPLES, derived_seed(train.seed, 2))
-        self._part = data.train if len(rows) == len(data.train) else data.train.take(rows)
+        self._part = spread_part(data.train, MAX_EXAMPLES, derived_seed(train.seed, 2))
         super().__init__(
             "distillation",
-            np.arange(len(rows), dtype=np.int32),
+            np.arange(len(self._part), dtype=np.int32),
             weights_of(model.encoder, model.cluster_head, model.latent_head),
             batch_size=train.batch_size,
             epochs=DISTILLATION_EPOCHS,
