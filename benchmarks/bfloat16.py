@@ -119,8 +119,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--output", default="results/bfloat16.md")
     flags = parser.parse_args()
-    one = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
-    os.environ.update(one)  # before TensorFlow is loaded: the same numbers wherever it runs
+    os.environ.update(report.ONE_THREAD)  # before TensorFlow is loaded: the same numbers wherever it runs
     known = Path(flags.output).with_suffix(".csv")
     rows = list(csv.reader(known.open()))[1:] if known.exists() else []
     about = (

@@ -13,6 +13,19 @@ from typing import Any
 
 from nvisa_tf.io.files import write_text
 
+# Of every library that the benchmarks run; to be set before it is loaded.
+ONE_THREAD = dict.fromkeys(
+    (
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+
 
 def numbers(text: str) -> list[int]:
     """Parse "5,15,50"."""

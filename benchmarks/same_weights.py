@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import report
 
 # Options that an install of before the methods had another name for; values likewise.
 OLD_NAMES = {"--init-from": "--start-from", "--consistency-weight": "--consistency", "ae_kmeans": "kmeans", "exponential": "geometric"}
@@ -45,8 +46,7 @@ DUMP = (
 
 def weights(python: str, words: list[str], folder: Path) -> list[np.ndarray]:
     """Train, and give all weights of the model."""
-    one = {name: "1" for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")}
-    environment = {**os.environ, **one, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, **report.ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
     run = folder / "run"
     for command in (
         [python, "-P", "-m", "nvisa_tf", "train", "--seed", "3", "--eval-epochs", "100", "--out", str(run), *words],

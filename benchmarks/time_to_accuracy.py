@@ -1,10 +1,12 @@
-"""Accuracy against wall time of `nvisa-tf train` with no option but the data set, and of what else could be done: a table and a picture.
+"""Accuracy against time of `nvisa-tf train` with no option but the data set, and of what else could be done: a table and a picture.
 
     python benchmarks/time_to_accuracy.py --datasets mnist,fashion_mnist --seeds 0,1,2 --output results/time_to_accuracy.csv
 
 Everything learns from the training split, without labels, and is scored on the test split. Each runs in a process of its own, one at a
-time, with all cores, and its time includes that process's start. Ours also writes its report and its files in that time. The contenders
-(`benchmarks/contenders.py`) take turns, one seed of all, then the next; rows that the file has already are not measured again.
+time, with one thread, and its time is that process's CPU time: what it would take on an idle core, whatever else the machine does. Start
+and end are included; ours also writes its report and its files in that time. With --all-cores each has all cores, the time is wall time,
+and the machine must be idle. The contenders (`benchmarks/contenders.py`) take turns, one seed of all, then the next; rows that the file
+has already are not measured again.
 """
 
 from __future__ import annotations
@@ -32,13 +34,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 OURS = "nvisa-tf train"
-FIELDS = ("dataset", "method", "seed", "accuracy", "seconds", "cpu_seconds", "gigabytes", "date", "commit", "machine")
+FIELDS = ("dataset", "method", "seed", "accuracy", "seconds", "cpu_seconds", "gigabytes", "threads", "date", "commit", "machine")
 
 
-def run(command: list[str]) -> dict[str, Any]:
-    """A process's wall and CPU seconds and its largest memory; CalledProcessError if it fails."""
+def run(command: list[str], threads: str) -> dict[str, Any]:
+    """A process's wall and CPU seconds and its largest memory, with `threads` "one" or "all"; CalledProcessError if it fails."""
+    environment = {**os.environ, **(report.ONE_THREAD if threads == "one" else {})}
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -48,16 +51,17 @@ def run(command: list[str]) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 1),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "gigabytes": round(usage.ru_maxrss / 2**20, 2),
+        "threads": threads,
     }
 
 
-def measure(dataset: str, method: str, seed: int, pythons: dict[str, str]) -> dict[str, Any]:
+def measure(dataset: str, method: str, seed: int, threads: str, pythons: dict[str, str]) -> dict[str, Any]:
     """A row of one run; accuracy in percent."""
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         if method == OURS:
             words = ["train", "--dataset", dataset, "--seed", str(seed), "--out", str(where / "run")]
-            used = run([sys.executable, "-P", "-m", "nvisa_tf", *words])
+            used = run([sys.executable, "-P", "-m", "nvisa_tf", *words], threads)
             accuracy = json.loads((where / "run" / "report.json").read_text())["accuracy"]
         else:
             splits = load_dataset(dataset)
@@ -66,15 +70,16 @@ def measure(dataset: str, method: str, seed: int, pythons: dict[str, str]) -> di
             np.savez(where / "data.npz", train=train / scale, test=test / scale, n_clusters=len(np.unique(splits.test.y)))
             script = Path(__file__).parent / "contenders.py"
             files = [str(where / "data.npz"), str(seed), str(where / "out.npy")]
-            used = run([pythons.get(method, sys.executable), str(script), method, *files])
+            used = run([pythons.get(method, sys.executable), str(script), method, *files], threads)
             accuracy = clustering_accuracy(splits.test.y, np.load(where / "out.npy"))
     row = {"dataset": dataset, "method": method, "seed": seed, "accuracy": round(100 * accuracy, 2)}
     about = {"date": datetime.date.today(), "commit": report.commit(), "machine": report.cores()}
     return {**row, **used, **about}
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against minutes, on a logarithmic scale, a panel a data set: each run, and each method's name at its mean."""
+def draw(rows: list[dict[str, Any]], threads: str, path: Path) -> None:
+    """Accuracy against minutes, on a logarithmic scale, one panel for each data set: each run, and each method's name at its mean."""
+    measure, axis = ("cpu_seconds", "minutes on one core") if threads == "one" else ("seconds", "minutes on all cores")
     datasets = sorted({row["dataset"] for row in rows})
     figure, panels = plt.subplots(1, len(datasets), figsize=(5 * len(datasets), 4), squeeze=False)
     for panel, dataset in zip(panels[0], datasets, strict=True):
@@ -82,12 +87,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             found = [row for row in rows if (row["dataset"], row["method"]) == (dataset, method)]
             if not found:
                 continue
-            minutes, accuracies = ([float(row[name]) for row in found] for name in ("seconds", "accuracy"))
+            minutes, accuracies = ([float(row[name]) for row in found] for name in (measure, "accuracy"))
             minutes = [seconds / 60 for seconds in minutes]
             panel.scatter(minutes, accuracies, color=f"C{number}", marker="*" if method == OURS else "o", s=90 if method == OURS else 30)
             place = (statistics.mean(minutes), statistics.mean(accuracies))
             panel.annotate(method, place, textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8, color=f"C{number}")
-        panel.set(title=dataset, xlabel="minutes, two cores", ylabel="accuracy on test images, %", xscale="log")
+        panel.set(title=dataset, xlabel=axis, ylabel="accuracy on test images, %", xscale="log")
         panel.margins(0.2)
         panel.grid(alpha=0.3)
     figure.tight_layout()
@@ -102,20 +107,22 @@ def main() -> None:
     parser.add_argument("--methods", default=";".join([OURS, *CONTENDERS]), help="with semicolons between them")
     parser.add_argument("--seeds", type=report.numbers, default=[0, 1, 2])
     parser.add_argument("--clustpy-python", default=sys.executable, help="an interpreter that has clustpy (pip install clustpy)")
+    parser.add_argument("--all-cores", action="store_true", help="all cores instead of one thread; nothing else may run then")
     parser.add_argument("--output", default="results/time_to_accuracy.csv")
     flags = parser.parse_args()
+    threads = "all" if flags.all_cores else "one"
     output, pythons = Path(flags.output), {name: flags.clustpy_python for name in CONTENDERS if name.startswith("ClustPy")}
     rows = report.rows_of(output, FIELDS)
-    done = {(row["dataset"], row["method"], int(row["seed"])) for row in rows}
+    done = {(row["dataset"], row["method"], int(row["seed"])) for row in rows if row["threads"] == threads}
     for seed in flags.seeds:
         for dataset in flags.datasets.split(","):
             for method in flags.methods.split(";"):
                 if (dataset, method, seed) in done:
                     continue
-                rows.append(measure(dataset, method, seed, pythons))
+                rows.append(measure(dataset, method, seed, threads, pythons))
                 print({name: rows[-1][name] for name in FIELDS[:7]}, flush=True)
                 report.write_rows(output, FIELDS, rows)
-                draw(rows, output.with_suffix(".png"))
+                draw([row for row in rows if row["threads"] == threads], threads, output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
