@@ -6,12 +6,15 @@ what the contender needs and NumPy, nothing of this repository, so that it may r
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+# With a seed UMAP uses one core of all, so it gets one only where it has no more than that.
+HAS_ONE_THREAD = os.environ.get("NUMBA_NUM_THREADS") == "1"
 N2D_EPOCHS = 50  # McConville et al. train their autoencoder for 1,000, which takes hours on two cores
 
 
@@ -23,14 +26,11 @@ def kmeans(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray
 
 
 def umap_mixture(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """UMAP of the pixels, with what its documentation recommends for clustering, and a Gaussian mixture in the map.
-
-    UMAP uses all cores only where it has no seed, so it gets none.
-    """
+    """UMAP of the pixels, with what its documentation recommends for clustering, and a Gaussian mixture in the map."""
     import umap
     from sklearn.mixture import GaussianMixture
 
-    mapper = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2).fit(train)
+    mapper = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=seed if HAS_ONE_THREAD else None).fit(train)
     mixture = GaussianMixture(k, n_init=10, random_state=seed).fit(mapper.embedding_)
     return mixture.predict(mapper.transform(test))
 
@@ -50,7 +50,8 @@ def n2d(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray:
     autoencoder = keras.Sequential([encoder, decoder])
     autoencoder.compile("adam", "mse")
     autoencoder.fit(train, train, batch_size=256, epochs=N2D_EPOCHS, verbose=0)
-    mapper = umap.UMAP(n_neighbors=20, min_dist=0.0, n_components=k).fit(encoder.predict(train, verbose=0))
+    codes = encoder.predict(train, verbose=0)
+    mapper = umap.UMAP(n_neighbors=20, min_dist=0.0, n_components=k, random_state=seed if HAS_ONE_THREAD else None).fit(codes)
     mixture = GaussianMixture(k, random_state=seed).fit(mapper.embedding_)
     return mixture.predict(mapper.transform(encoder.predict(test, verbose=0)))
 
