@@ -63,7 +63,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser_class()(
         prog="nvisa-tf",
         description="Cluster images or vectors without labels, by a Gaussian-mixture VAE (NVISA) or another deep method.",
-        epilog="Start with: nvisa-tf train (digits, about a minute), then nvisa-tf train --help.",
+        epilog="Start with: nvisa-tf train (digits, half a minute), then nvisa-tf train --help.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
