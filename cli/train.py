@@ -197,7 +197,7 @@ def print_report(report: dict[str, Any]) -> None:
         print(f"No labels, so no accuracy ({report['description']}).")
     init = report.get("initialization", {})
     if told := tried(init):
-        print(f"Networks tried first: {told}.")
+        print(f"Networks tried first: {told}")
     if "distilled_accuracy" in init:
         print(f"Its initialization {init['method']} had {100 * init['accuracy']:.2f}%, distilled {100 * init['distilled_accuracy']:.2f}%.")
     if "held_out_iw_bound" in report:

@@ -261,6 +261,15 @@ class ClusteringModel(Protocol):
 
 
 def check_n_clusters(config: NetworkConfig, train: Dataset) -> None:
-    """Raise ValueError where there are fewer examples than clusters."""
-    if len(train) < config.n_clusters:
-        raise ValueError(f"There are {len(train)} examples for {config.n_clusters} clusters; use more examples or fewer clusters.")
+    """Raise ValueError where there are fewer examples than clusters, or fewer that differ."""
+    count = config.n_clusters
+    if len(train) < count:
+        there = "is 1 example" if len(train) == 1 else f"are {len(train)} examples"
+        raise ValueError(f"There {there} for {count} clusters; use more examples or fewer clusters.")
+    different: set[bytes] = set()
+    for start in range(0, len(train), 1000):  # most data need the first piece alone
+        different.update(example.tobytes() for example in np.asarray(train.x[start : start + 1000]))
+        if len(different) >= count:
+            return
+    what = "are all the same" if len(different) == 1 else f"have {len(different)} different values"
+    raise ValueError(f"The {len(train):,} examples {what}, for {count} clusters; use other examples or fewer clusters.")

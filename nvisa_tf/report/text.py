@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+GROUPS = {"taught contrastive clusters": "that were taught contrastive clusters"}  # of networks, as init.json names them, in a sentence
+
 
 def number(value: float, digits: int = 4) -> str:
     """A number with so many significant digits, without an exponent where it is of usual size."""
@@ -51,21 +53,32 @@ def counted(n: int, word: str) -> str:
 
 
 def tried(initialization: Mapping[str, Any]) -> str:
-    """Of an initialization that tried several networks, as init.json has it: how each did, and which give the clusters; else ""."""
+    """Of an initialization that tried several networks, as init.json has it: how each did, which were taken and why; else ""."""
     best = initialization.get("best", initialization.get("means"))  # runs of November 2026 have means of the groups
     if best is None:  # another initialization, or one of a version before
         return ""
+    each = f"{_in_order(initialization['tries'])} nats that a slightly changed image tells of the image's cluster; higher is better."
+    measured = "It is measured on training images that these networks do not learn from."
     heads = ", ".join(f"{count} of {name}" for name, count in initialization["heads"].items())
-    what = "small clusters, linked" if initialization["clusters"] == "linked" else "clusters, matched"
+    is_linked = initialization["clusters"] == "linked"
+    taken = f"Taken are {'large clusters, linked from the small ones' if is_linked else 'the clusters, matched,'} of the heads {heads}."
+    return " ".join([each, measured, *_why(best, initialization), taken])
+
+
+def _why(best: Mapping[str, float | None], initialization: Mapping[str, Any]) -> list[str]:
+    """The groups of networks, the better one first, and whether they differ; nothing where there is one group."""
+    if len(best) < 2:
+        return []
+    (first, more), (second, less) = _sorted(best)
+    which = "at best" if "best" in initialization else "on average"
+    values = f"Networks {GROUPS.get(first, first)} have {_value(more)} {which} and those {GROUPS.get(second, second)} {_value(less)}"
     error = initialization.get("standard_error")
-    told = f"best {_in_order(best)}" if "best" in initialization else f"means: {_in_order(best)}"
-    told += "" if error is None else f", standard error of the difference {number(error, 2)}"
-    if not initialization.get("told_apart", True):
-        told += "; these differ by under two standard errors, so both answer"
-    return (
-        f"nats that a changed image tells about the cluster of an image, held out, higher is better: {_in_order(initialization['tries'])}; "
-        f"{told}; what was taken: {what}: {heads}"
-    )
+    if error is None or "told_apart" not in initialization:  # of a version before
+        return [f"{values}."]
+    is_clear = initialization["told_apart"]
+    what = "more" if is_clear else "less"
+    so = "so the former answer alone" if is_clear else "so both answer together"
+    return [f"{values}; they differ by {what} than two standard errors of the difference ({number(error, 2)} each), {so}."]
 
 
 def stopped_paying(report: Mapping[str, Any]) -> str:
@@ -79,5 +92,12 @@ def stopped_paying(report: Mapping[str, Any]) -> str:
 
 def _in_order(information: Mapping[str, float | None]) -> str:
     """By name, the highest first; None is of what is not finite."""
-    found = sorted(information.items(), key=lambda pair: math.inf if pair[1] is None else -pair[1])
-    return ", ".join(f"{name} {'not finite' if value is None else format(value, '.3f')}" for name, value in found)
+    return ", ".join(f"{name} {_value(value)}" for name, value in _sorted(information))
+
+
+def _sorted(information: Mapping[str, float | None]) -> list[tuple[str, float | None]]:
+    return sorted(information.items(), key=lambda pair: math.inf if pair[1] is None else -pair[1])
+
+
+def _value(value: float | None) -> str:
+    return "not finite" if value is None else format(value, ".3f")

@@ -136,20 +136,22 @@ def test_what_an_initialization_tried_is_told_best_first():
         "tries": {"dense_1": 1.7, "convolutional_2": 1.8123}, "best": {"taught contrastive clusters": 1.7, "from random weights": 1.8123},
         "standard_error": 0.0312, "told_apart": True, "heads": {"convolutional_2": 3}, "clusters": "linked",
     }  # fmt: skip
-    begin = "nats that a changed image tells about the cluster of an image, held out, higher is better: "
-    order = f"{begin}convolutional_2 1.812, dense_1 1.700; best from random weights 1.812, taught contrastive clusters 1.700"
-    assert tried(init) == f"{order}, standard error of the difference 0.031; what was taken: small clusters, linked: 3 of convolutional_2"
-    told = tried({**init, "told_apart": False, "clusters": "matched"})
-    reason = "these differ by under two standard errors, so both answer"
-    assert told.endswith(f"difference 0.031; {reason}; what was taken: clusters, matched: 3 of convolutional_2")
+    begin = "convolutional_2 1.812, dense_1 1.700 nats that a slightly changed image tells of the image's cluster; higher is better."
+    kept = "It is measured on training images that these networks do not learn from."
+    groups = "Networks from random weights have 1.812 at best and those that were taught contrastive clusters 1.700"
+    clear = "; they differ by more than two standard errors of the difference (0.031 each), so the former answer alone."
+    linked = "Taken are large clusters, linked from the small ones of the heads 3 of convolutional_2."
+    assert tried(init) == f"{begin} {kept} {groups}{clear} {linked}"
+    unclear = "; they differ by less than two standard errors of the difference (0.031 each), so both answer together."
+    both = {**init, "told_apart": False, "clusters": "matched", "heads": {"dense_1": 2, "convolutional_2": 3}}
+    matched = "Taken are the clusters, matched, of the heads 2 of dense_1, 3 of convolutional_2."
+    assert tried(both) == f"{begin} {kept} {groups}{unclear} {matched}"
     before = {name: init[name] for name in ("tries", "heads", "clusters")} | {"means": init["best"], "standard_error": 0.0012}
-    assert "means: from random weights 1.812, taught contrastive clusters 1.700, standard error of the difference 0.0012;" in tried(before)
+    assert tried(before) == f"{begin} {kept} {groups.replace('at best', 'on average')}. {linked}"
     one = {**init, "tries": {"dense_1": None, "dense_2": 0.0}, "best": {"from random weights": 0.0}}
     del one["standard_error"], one["told_apart"]
-    expected = (
-        "dense_2 0.000, dense_1 not finite; best from random weights 0.000; what was taken: small clusters, linked: 3 of convolutional_2"
-    )
-    assert tried(one) == begin + expected
+    alone = begin.replace("convolutional_2 1.812, dense_1 1.700", "dense_2 0.000, dense_1 not finite")
+    assert tried(one) == f"{alone} {kept} {linked}"
     assert tried({"method": "ae_umap"}) == tried({}) == tried({"tries": {}}) == ""  # the last of a version before
 
 

@@ -120,6 +120,16 @@ def test_fewer_examples_than_clusters(tiny_config, data):
         Trainer(NVISA(tiny_config), CONFIG, data.take(slice(0, 2)))
 
 
+def test_examples_that_hardly_differ(tiny_config, data):
+    """Looked for until there are as many different ones as clusters, however far behind these are."""
+    few = np.repeat(data.x[:2], 1500, axis=0)
+    with pytest.raises(ValueError, match="The 3,000 examples have 2 different values, for 3 clusters"):
+        Trainer(NVISA(tiny_config), CONFIG, Dataset("few", few))
+    with pytest.raises(ValueError, match="The 1,500 examples are all the same"):
+        Trainer(NVISA(tiny_config), CONFIG, Dataset("same", few[:1500]))
+    Trainer(NVISA(tiny_config), CONFIG, Dataset("enough", np.concatenate([few, data.x[2:3]])))
+
+
 def test_draws_are_those_of_the_configuration_whoever_made_the_model(tiny_config, data):
     def trained(model_seed, seed):
         model = NVISA(tiny_config, seed=model_seed)
