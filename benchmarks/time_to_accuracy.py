@@ -15,7 +15,6 @@ import argparse
 import datetime
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,15 +22,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import report
 from contenders import CONTENDERS
+from matplotlib.figure import Figure
 
 from nvisa_tf import clustering_accuracy, load_dataset
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 OURS = "nvisa-tf train"
 FIELDS = ("dataset", "method", "seed", "accuracy", "seconds", "cpu_seconds", "gigabytes", "threads", "date", "commit", "machine")
@@ -78,26 +74,29 @@ def measure(dataset: str, method: str, seed: int, threads: str, pythons: dict[st
 
 
 def draw(rows: list[dict[str, Any]], threads: str, path: Path) -> None:
-    """Accuracy against minutes, on a logarithmic scale, one panel for each data set: each run, and each method's name at its mean."""
+    """Accuracy against minutes, on a logarithmic scale, one panel for each data set: a point for each run."""
     measure, axis = ("cpu_seconds", "minutes on one core") if threads == "one" else ("seconds", "minutes on all cores")
-    datasets = sorted({row["dataset"] for row in rows})
-    figure, panels = plt.subplots(1, len(datasets), figsize=(5 * len(datasets), 4), squeeze=False)
-    for panel, dataset in zip(panels[0], datasets, strict=True):
-        for number, method in enumerate([OURS, *CONTENDERS]):
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    methods = [method for method in (OURS, *CONTENDERS) if method in {row["method"] for row in rows}]
+    times = [float(row[measure]) / 60 for row in rows]
+    shortest, longest = min(times) / 1.5, max(times) * 1.5
+    figure = Figure(figsize=(4.2 * len(datasets), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for panel, dataset in zip(panels, datasets, strict=True):
+        for number, method in enumerate(methods):
             found = [row for row in rows if (row["dataset"], row["method"]) == (dataset, method)]
-            if not found:
-                continue
-            minutes, accuracies = ([float(row[name]) for row in found] for name in (measure, "accuracy"))
-            minutes = [seconds / 60 for seconds in minutes]
-            panel.scatter(minutes, accuracies, color=f"C{number}", marker="*" if method == OURS else "o", s=90 if method == OURS else 30)
-            place = (statistics.mean(minutes), statistics.mean(accuracies))
-            panel.annotate(method, place, textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8, color=f"C{number}")
-        panel.set(title=dataset, xlabel=axis, ylabel="accuracy on test images, %", xscale="log")
-        panel.margins(0.2)
+            minutes, accuracies = [float(row[measure]) / 60 for row in found], [float(row["accuracy"]) for row in found]
+            look = {"marker": "*", "s": 110, "zorder": 3} if method == OURS else {"marker": "o", "s": 30}
+            panel.scatter(minutes, accuracies, color=f"C{number}", label=method, **look)
+        panel.set(title=dataset, xlabel=axis, xscale="log", ylim=(None, 100))
+        panel.set_xticks([minutes for minutes in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if shortest < minutes < longest])
+        panel.set_xticks([], minor=True)
+        panel.set_xlim(shortest, longest)
+        panel.xaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
-    figure.tight_layout()
+    panels[0].set_ylabel("accuracy on test images, %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main() -> None:
