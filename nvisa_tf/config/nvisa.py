@@ -185,7 +185,7 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
         """Raise ValueError where these options do not go with the run's others."""
         if train.init_from and self.init != "random":
             raise ValueError(f"init_from names a run and init is {self.init}, so there are two initializations; set init to random.")
-        if train.epochs == 0 and self.init == "random":
+        if train.epochs == 0 and self.init == "random" and not train.init_from:
             raise ValueError("epochs is 0 and init is random, so there is nothing to train; set epochs to 1 or more.")
 
     @property

@@ -339,6 +339,12 @@ class NVISA(ClusteringNetwork):
         if self.prior.logits.trainable or not other.prior.logits.trainable:
             self.prior.logits.assign(other.prior.logits)
 
+    def take_weights(self, other: NVISA, source: str) -> None:
+        """As of every model, with eps, so that the other's answers and bounds are had until training sets its own."""
+        super().take_weights(other, source)
+        self.eps_x.assign(other.eps_x)
+        self.eps_z.assign(other.eps_z)
+
     def shapes_of_weights(self) -> dict[str, Any]:
         """All of the configuration but what changes no weight's meaning."""
         return {name: value for name, value in dataclasses.asdict(self.config).items() if name not in FREE}

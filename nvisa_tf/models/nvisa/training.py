@@ -119,6 +119,12 @@ class NVISAStage(Stage):
         compile_for_training(model, options, train, steps_per_epoch(len(data), train.batch_size))
         self.step = model.step
 
+    def begin(self) -> None:
+        """Set the eps of the first step, at which the model of before is scored, so that the bounds of both can be compared."""
+        if self.total_steps:
+            self._model.eps_x.assign(starting_eps(self._options, "x"))
+            self._model.eps_z.assign(starting_eps(self._options, "z"))
+
     def train_step(self, batch: tf.Tensor) -> Any:
         """The model's."""
         return self._model.train_step(batch)

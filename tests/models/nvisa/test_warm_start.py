@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -105,6 +106,27 @@ def test_a_run_starts_from_anothers_averaged_weights_with_its_own_seed_and_sched
     assert trainer.train() is StopReason.FINISHED
     assert trainer.step == trainer.total_steps > 0
     assert float(trainer.model.eps_x) == 0.5  # in its first hundred epochs
+    before = keras.saving.load_model(trainer.run.initialization_file)
+    assert float(before.eps_x) == 0.5  # not that of the other, so that the bounds before and after can be compared
+    at_half = before.score_samples(splits.test.x, 50).mean()
+    before.eps_x.assign(1.0)
+    before.eps_z.assign(1.0)
+    at_one = before.score_samples(splits.test.x, 50).mean()
+    found = trainer.run.init()["held_out_iw_bound"]
+    assert abs(found - at_half) < 0.2 < 0.5 < abs(found - at_one)
+
+
+def test_a_run_of_no_epochs_from_another_is_that_one_again(splits, source, tmp_path):
+    """As the guide tells who wants to go back to the initialization."""
+    other, x = load_run(source)[0], splits.test.x
+    config = CONFIG.replace({"init_from": str(source), "init": "random", "epochs": 0, "scaling": "none"})
+    trainer = start_run(config, splits, str(tmp_path / "run"))
+    assert trainer.train() is StopReason.FINISHED
+    report = finish_run(trainer, config, splits)
+    assert report["accuracy"] == RunDirectory.open(source).report()["accuracy"]
+    model = load_run(tmp_path / "run")[0]
+    assert (float(model.eps_x), float(model.eps_z)) == (float(other.eps_x), float(other.eps_z)) == (0.25, 0.25)
+    np.testing.assert_allclose(model.score_samples(x, 20), other.score_samples(x, 20), rtol=1e-4)
 
 
 def test_sizes_that_an_initialization_found_are_taken_over(splits, tmp_path):
