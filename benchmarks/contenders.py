@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-# With a seed UMAP uses one core of all, so it gets one only where it has no more than that.
-HAS_ONE_THREAD = os.environ.get("NUMBA_NUM_THREADS") == "1"
 N2D_EPOCHS = 50  # McConville et al. train their autoencoder for 1,000, which takes hours on two cores
 FEWER_EPOCHS = {"pretrain_epochs": 20, "clustering_epochs": 30}  # a fifth of ClustPy's defaults, 100 and 150, which take an hour and more
 
@@ -28,10 +26,9 @@ def kmeans(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray
 
 def umap_mixture(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray:
     """UMAP of the pixels, with what its documentation recommends for clustering, and a Gaussian mixture in the map."""
-    import umap
     from sklearn.mixture import GaussianMixture
 
-    mapper = umap.UMAP(n_neighbors=30, min_dist=0.0, n_components=2, random_state=seed if HAS_ONE_THREAD else None).fit(train)
+    mapper = _mapped(train, seed, n_neighbors=30, n_components=2)
     mixture = GaussianMixture(k, n_init=10, random_state=seed).fit(mapper.embedding_)
     return mixture.predict(mapper.transform(test))
 
@@ -39,7 +36,6 @@ def umap_mixture(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.n
 def n2d(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray:
     """N2D's recipe (McConville et al., ICPR 2020): an autoencoder, UMAP of its codes, a Gaussian mixture; `N2D_EPOCHS` epochs."""
     import keras
-    import umap
     from sklearn.mixture import GaussianMixture
 
     keras.utils.set_random_seed(seed)
@@ -51,10 +47,16 @@ def n2d(train: np.ndarray, test: np.ndarray, k: int, seed: int) -> np.ndarray:
     autoencoder = keras.Sequential([encoder, decoder])
     autoencoder.compile("adam", "mse")
     autoencoder.fit(train, train, batch_size=256, epochs=N2D_EPOCHS, verbose=0)
-    codes = encoder.predict(train, verbose=0)
-    mapper = umap.UMAP(n_neighbors=20, min_dist=0.0, n_components=k, random_state=seed if HAS_ONE_THREAD else None).fit(codes)
+    mapper = _mapped(encoder.predict(train, verbose=0), seed, n_neighbors=20, n_components=k)
     mixture = GaussianMixture(k, random_state=seed).fit(mapper.embedding_)
     return mixture.predict(mapper.transform(encoder.predict(test, verbose=0)))
+
+
+def _mapped(x: np.ndarray, seed: int, **options: int) -> Any:
+    """A UMAP map fitted to x, [n, d]. With a seed UMAP uses one core of all, so it gets one only where it has no more than that."""
+    import umap
+
+    return umap.UMAP(**options, min_dist=0.0, random_state=seed if os.environ.get("NUMBA_NUM_THREADS") == "1" else None).fit(x)
 
 
 def _clustpy(name: str, **options: int) -> Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]:

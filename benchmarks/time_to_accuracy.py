@@ -75,17 +75,17 @@ def measure(dataset: str, method: str, seed: int, threads: str, pythons: dict[st
 
 def draw(rows: list[dict[str, Any]], threads: str, path: Path) -> None:
     """Accuracy against minutes, on a logarithmic scale, one panel for each data set: a point for each run."""
-    measure, axis = ("cpu_seconds", "minutes on one core") if threads == "one" else ("seconds", "minutes on all cores")
+    column, axis = ("cpu_seconds", "minutes on one core") if threads == "one" else ("seconds", "minutes on all cores")
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     methods = [method for method in (OURS, *CONTENDERS) if method in {row["method"] for row in rows}]
-    times = [float(row[measure]) / 60 for row in rows]
+    times = [float(row[column]) / 60 for row in rows]
     shortest, longest = min(times) / 1.5, max(times) * 1.5
     figure = Figure(figsize=(4.2 * len(datasets), 4.2), layout="constrained")
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
     for panel, dataset in zip(panels, datasets, strict=True):
         for number, method in enumerate(methods):
             found = [row for row in rows if (row["dataset"], row["method"]) == (dataset, method)]
-            minutes, accuracies = [float(row[measure]) / 60 for row in found], [float(row["accuracy"]) for row in found]
+            minutes, accuracies = [float(row[column]) / 60 for row in found], [float(row["accuracy"]) for row in found]
             look = {"marker": "*", "s": 110, "zorder": 3} if method == OURS else {"marker": "o", "s": 30}
             panel.scatter(minutes, accuracies, color=f"C{number}", label=method, **look)
         panel.set(title=dataset, xlabel=axis, xscale="log", ylim=(None, 100))

@@ -267,9 +267,10 @@ def check_n_clusters(config: NetworkConfig, train: Dataset) -> None:
         there = "is 1 example" if len(train) == 1 else f"are {len(train)} examples"
         raise ValueError(f"There {there} for {count} clusters; use more examples or fewer clusters.")
     different: set[bytes] = set()
-    for start in range(0, len(train), 1000):  # most data need the first piece alone
-        different.update(example.tobytes() for example in np.asarray(train.x[start : start + 1000]))
-        if len(different) >= count:
-            return
+    for _, x in train.chunks():
+        for example in x:  # of most data few are looked at
+            different.add(example.tobytes())
+            if len(different) == count:
+                return
     what = "are all the same" if len(different) == 1 else f"have {len(different)} different values"
     raise ValueError(f"The {len(train):,} examples {what}, for {count} clusters; use other examples or fewer clusters.")

@@ -32,7 +32,7 @@ from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import check_images, weights_of
 from nvisa_tf.models.mutual_information import MutualInformationStage
 from nvisa_tf.models.nvisa.information import JUDGED, TRIED, information_stage
-from nvisa_tf.models.nvisa.training import starting_eps
+from nvisa_tf.models.nvisa.training import set_starting_eps
 from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, held_out_part, rescale
 from nvisa_tf.models.stage import AdamStage, derived_seed
 
@@ -173,8 +173,7 @@ class DistillationStage(AdamStage):
         has_sizes = options.learn_prior_weights or self._found_by.report.get("clusters") == "linked"
         model.prior.set_mixture(mixture.weights if has_sizes else None, mixture.means, mixture.variances)
         give_code(model.latent_head, self._autoencoder.head)
-        model.eps_x.assign(starting_eps(options, "x"))
-        model.eps_z.assign(starting_eps(options, "z"))
+        set_starting_eps(model, options)
         set_scale(model, part, codes)
         self.responsibilities.assign(mixture.responsibilities)
         self.codes.assign(codes)

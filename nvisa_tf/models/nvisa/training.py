@@ -68,9 +68,10 @@ def compile_for_training(model: NVISA, options: NVISAOptions, train: TrainConfig
     )
 
 
-def starting_eps(options: ScheduleOptions, name: str) -> float:
-    """eps_x or eps_z at the first step; name: "x" or "z"."""
-    return options.eps_start if options.anneal in ("both", name) else options.eps_floor
+def set_starting_eps(model: NVISA, options: ScheduleOptions) -> None:
+    """Give the model eps_x and eps_z of the first step."""
+    for name, eps in (("x", model.eps_x), ("z", model.eps_z)):
+        eps.assign(options.eps_start if options.anneal in ("both", name) else options.eps_floor)
 
 
 def stages(model: NVISA, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
@@ -122,8 +123,7 @@ class NVISAStage(Stage):
     def begin(self) -> None:
         """Set the eps of the first step, at which the model of before is scored, so that the bounds of both can be compared."""
         if self.total_steps:
-            self._model.eps_x.assign(starting_eps(self._options, "x"))
-            self._model.eps_z.assign(starting_eps(self._options, "z"))
+            set_starting_eps(self._model, self._options)
 
     def train_step(self, batch: tf.Tensor) -> Any:
         """The model's."""
