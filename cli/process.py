@@ -22,7 +22,7 @@ def repeat_exactly() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-STOPPING = b"\nnvisa-tf: stopping; a checkpoint is being saved (Ctrl-C once more ends at once, without one).\n"
+STOPPING = b"\nnvisa-tf: stopping; a checkpoint is saved once the work in hand is done (Ctrl-C once more ends at once, without one).\n"
 
 
 def stop_on_signals(trainers: Sequence[Any]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.next_steps import next_steps
 from nvisa_tf.cli.process import end_on_signals, repeat_exactly, stop_on_signals, train_command
+from nvisa_tf.cli.remarks import remarks
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits
@@ -63,11 +64,11 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
     jobs = restarts.jobs_of(config, flags.restarts, out)
     new = any(outcome(job).status == "missing" for job in jobs)
     check_n_clusters(config.model, splits.train)
-    workflows.build_model(config, splits, start=new)  # what every run would refuse is refused once
+    model = workflows.build_model(config, splits, start=new)  # what every run would refuse is refused once
     _prepare(out, jobs)
     again = f"with --out {shlex.quote(str(out))} the same command goes on"
     print(f"{splits.train.name}: {splits.description}; {len(jobs)} restarts of {config.train.epochs} epochs in {out}.", flush=True)
-    for remark in splits.train.origin.remarks:
+    for remark in [*splits.train.origin.remarks, *remarks(config, splits, model)]:
         print(remark, flush=True)
     try:
         failed = (_run_batched if batched else _run_processes)(jobs, splits, flags)

@@ -98,8 +98,8 @@ class ConsoleMonitor(Monitor):
         """Say how far the initialization is."""
         print(self._before + message, file=sys.stderr, flush=True)
 
-    def on_early_end(self, message: str) -> None:
-        """Say that a stage ended before its limit."""
+    def on_stage_end(self, message: str) -> None:
+        """Say when a stage ended that could end before its limit."""
         tqdm.write(self._before + message, file=sys.stderr)
 
     def on_message(self, message: str) -> None:

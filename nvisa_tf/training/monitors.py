@@ -59,8 +59,8 @@ class Monitor:
     def on_initialization(self, message: str) -> None:
         """How the stages before the last go, and how they went."""
 
-    def on_early_end(self, message: str) -> None:
-        """A stage ended before its limit, as it had stopped paying."""
+    def on_stage_end(self, message: str) -> None:
+        """A stage that could end before its limit ended: when, and why if it was before it."""
 
     def on_message(self, message: str) -> None:
         """Something a person should know."""

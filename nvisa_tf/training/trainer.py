@@ -285,7 +285,7 @@ class Trainer:
                 clock()
                 keep_report(self.run, stage, self._ended_early, self.minutes)
                 self._tell_report(stage)
-                self._note_early_end(stage, is_last)
+                self._note_end(stage, is_last)
         if checkpoints and saved_at != step:
             checkpoints.save(step)
 
@@ -308,14 +308,16 @@ class Trainer:
             if name in stage.report:
                 self._tell_of_initialization(f"{stage.report['method']}: {name.replace('_', ' ')} {100 * stage.report[name]:.2f}%")
 
-    def _note_early_end(self, stage: TrainingStage, is_last: bool) -> None:
-        """Tell where a stage ended before its limit, and keep it; of the last stage, the run's report has it."""
-        if why := stage.why_ended():
-            if not is_last:
-                self._ended_early[stage.name] = why
-                keep_early_ends(self.run, self._ended_early)
-            for monitor in self.monitors:
-                monitor.on_early_end(f"{stage.name}: {why}")
+    def _note_end(self, stage: TrainingStage, is_last: bool) -> None:
+        """Tell where a stage ended that could end early, and keep it if it did; of the last stage, the run's report has it."""
+        if not stage.check_steps:
+            return
+        why = stage.why_ended()
+        if why and not is_last:
+            self._ended_early[stage.name] = why
+            keep_early_ends(self.run, self._ended_early)
+        for monitor in self.monitors:
+            monitor.on_stage_end(f"{stage.name}: {why or f'went to its limit, epoch {self.epoch:.4g}'}")
 
     def _report_progress(self, stage: TrainingStage, elapsed: float, n_steps: int) -> None:
         step = int(stage.step.numpy())

@@ -123,12 +123,13 @@ def test_batched_restarts_are_runs_like_others_and_go_on_after_a_stop(cli, files
 
 def test_without_labels_there_is_a_choice_and_no_accuracy(cli, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--restarts", "2", "--batched")
+    code, out, err = cli("train", "--dataset", files / "bare.npy", *SMALL.split(), "--lr-floor", "0.05", "--restarts", "2", "--batched")
     assert code == 0, err
     (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("bare-restarts-")
     assert "accuracy" not in json.loads((folder / "restarts.json").read_text())
     assert "Chosen without labels" in out
+    assert out.count("The learning rate is 0.05, the least that lr_floor allows") == 1  # as train says it
     assert "ccuracy is" not in out
 
 

@@ -56,7 +56,7 @@ class Told(Monitor):
         if self.stop(progress):
             self.trainer.request_stop()
 
-    def on_early_end(self, message):
+    def on_stage_end(self, message):
         self.ends.append(message)
         if message.startswith("autoencoder"):
             self.initial = [weight.numpy() for weight in self.trainer.model.weights]
@@ -98,6 +98,13 @@ def test_both_stages_end_early_and_say_so(straight):
     assert float(stages[-1]["held_out_loss"]) <= float(stages[0]["held_out_loss"])
     assert int(metrics[-1]["step"]) == int(nvisa.step)
     assert float(metrics[-1]["changed_clusters"]) < 0.002
+
+
+def test_a_stage_that_paid_to_its_limit_says_so(data):
+    told = Told()
+    trainer = trainer_of(data, None, told, CONFIG.replace({"init_epochs": 20, "epochs": 3}))
+    assert trainer.train() is StopReason.FINISHED
+    assert told.ends == ["autoencoder: went to its limit, epoch 20", "nvisa: went to its limit, epoch 3"]
 
 
 def test_stopped_before_and_in_the_cool_down_and_in_the_last_stage_streamed_it_ends_the_same(data, straight, tmp_path):
@@ -187,5 +194,5 @@ def test_the_console_shows_the_nearer_end(capsys):
     console.on_progress(Progress("autoencoder", 80, 500, 2.0, {}, 0, 2.0, 40))
     assert console._bar.total == 500
     console.close()
-    console.on_early_end("autoencoder: ended at epoch 50 of 100")
+    console.on_stage_end("autoencoder: ended at epoch 50 of 100")
     assert capsys.readouterr().err.endswith("a: autoencoder: ended at epoch 50 of 100\n")

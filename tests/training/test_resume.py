@@ -138,7 +138,7 @@ def test_a_second_process_is_refused_and_an_interrupted_one_goes_on(start, tmp_p
     process.command.send_signal(signal.SIGINT)
     out = finish(process, expected=130)
     assert "Traceback" not in out
-    assert "stopping; a checkpoint is being saved" in out
+    assert "stopping; a checkpoint is saved once the work in hand is done" in out
     assert "a checkpoint is saved" in out
     assert f"Go on with: nvisa-tf train --resume {run}" in out
     finish(start("train", "--resume", run))

@@ -34,7 +34,7 @@ from nvisa_tf.models.mutual_information import MutualInformationStage
 from nvisa_tf.models.nvisa.information import JUDGED, TRIED, information_stage
 from nvisa_tf.models.nvisa.training import set_starting_eps
 from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, held_out_part, rescale
-from nvisa_tf.models.stage import AdamStage, derived_seed
+from nvisa_tf.models.stage import AdamStage, derived_seed, steps_per_epoch
 
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
@@ -177,7 +177,9 @@ class DistillationStage(AdamStage):
         set_scale(model, part, codes)
         self.responsibilities.assign(mixture.responsibilities)
         self.codes.assign(codes)
-        self.report = {**self._found_by.report, "method": options.init, "epochs": options.init_epochs, "examples": len(part)}
+        found_by = self._found_by
+        epochs = found_by.total_steps / steps_per_epoch(len(found_by.x), found_by.batch_size)
+        self.report = {**found_by.report, "method": options.init, "epochs": round(epochs, 2), "examples": len(part)}
         if mixture.log_likelihood is not None:
             self.report["log_likelihood"] = mixture.log_likelihood
         if test.y is not None:

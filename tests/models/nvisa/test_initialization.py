@@ -231,6 +231,7 @@ def test_training_begins_with_the_blobs_found_and_nothing_is_done_twice(tiny_con
     assert report["initialization"]["accuracy"] > 0.97
     assert report["initialization"]["distilled_accuracy"] > 0.97
     assert report["initialization"]["method"] == "ae_gmm"
+    assert report["initialization"]["epochs"] == straight.stages[0].total_steps / 6
     assert runs[0].report() == report
 
     # Stopped in the autoencoder.

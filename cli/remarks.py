@@ -1,0 +1,30 @@
+"""What a command says of how it takes the data, before it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nvisa_tf.config.run import RunConfig
+from nvisa_tf.data import Splits
+
+
+def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
+    """What a person should know of how the data are taken."""
+    found = []
+    ends = np.stack([np.zeros(splits.train.shape, np.float32), np.ones(splits.train.shape, np.float32)])
+    scale = np.diff(model.scaled(ends), axis=0)
+    if config.data.scaling == "auto" and not splits.train.is_image and np.allclose(scale, scale.flat[0]):
+        found.append("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
+    options = config.options()
+    if options.get("likelihood") == "bernoulli":
+        found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options['binarize'] else 'in [0, 1] as they are'}.")
+    if options.get("forward_precision") == "bfloat16":
+        found.append("The decoder's passes without gradient multiply in bfloat16; for float32 add --forward-precision float32.")
+    if options.get("lr_floor", 0.0) > config.train.learning_rate:
+        floor, rate = options["lr_floor"], config.train.learning_rate
+        found.append(
+            f"The learning rate is {floor:g}, the least that lr_floor allows, and not {rate:g}; for less, add --lr-floor {rate:g}."
+        )
+    return found
