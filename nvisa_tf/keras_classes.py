@@ -13,6 +13,10 @@ PACKAGE = "nvisa_tf"
 HOME = {
     "NVISA": "models.nvisa.model",
     "AEGMM": "models.ae_gmm",
+    "DEC": "models.dec",
+    "IDEC": "models.dec",
+    "VAEGMM": "models.vae_gmm",
+    "VaDE": "models.vade",
     "FusedAdam": "layers.optimizer",
     "StdAnnealing": "layers.schedules",
     "AnnealedLearningRate": "layers.schedules",

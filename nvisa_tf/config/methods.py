@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nvisa_tf.config.ae_gmm import AEGMMOptions
+from nvisa_tf.config.dec import DECOptions, IDECOptions
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.nvisa import NVISAOptions
+from nvisa_tf.config.vae import VaDEOptions, VAEGMMOptions
 
 
 class Method(NamedTuple):
@@ -52,5 +54,37 @@ METHODS: dict[str, Method] = {
         "an autoencoder, then a Gaussian mixture fitted to its codes",
         small_preset="ae_gmm_small",
         large_preset="ae_gmm",
+    ),
+    "vae_gmm": Method(
+        VAEGMMOptions,
+        "nvisa_tf.models.vae_gmm:VAEGMM",
+        "a variational autoencoder, then a Gaussian mixture fitted to its posterior means",
+        small_preset="vae_gmm_small",
+        large_preset="vae_gmm",
+        vector_preset="vae_gmm_vectors",
+        has_density=True,
+    ),
+    "dec": Method(
+        DECOptions,
+        "nvisa_tf.models.dec:DEC",
+        "an autoencoder's encoder, trained on to make its own soft clusters sharper (Xie et al., ICML 2016)",
+        small_preset="dec_small",
+        large_preset="dec",
+    ),
+    "idec": Method(
+        IDECOptions,
+        "nvisa_tf.models.dec:IDEC",
+        "DEC with the autoencoder's loss kept beside it (Guo et al., IJCAI 2017)",
+        small_preset="idec_small",
+        large_preset="idec",
+    ),
+    "vade": Method(
+        VaDEOptions,
+        "nvisa_tf.models.vade:VaDE",
+        "a variational autoencoder with a mixture as its prior, trained together after an autoencoder (Jiang et al., IJCAI 2017)",
+        small_preset="vade_small",
+        large_preset="vade",
+        vector_preset="vade_vectors",
+        has_density=True,
     ),
 }

@@ -55,6 +55,33 @@ RANDOM_SMALL: dict[str, Any] = {
     "lr_floor": 1e-4,
     "eval_epochs": 50.0,
 }
+# The authors' widths, batch and renewals; epochs are a limit, as training ends where clusters have settled.
+DEC: dict[str, Any] = {
+    "encoder_units": (500, 500, 2000),
+    "decoder_units": (2000, 500, 500),
+    "batch_size": 256,
+    "init_epochs": 50,
+    "epochs": 100,
+    "eval_epochs": 5.0,
+}
+DEC_SMALL: dict[str, Any] = {
+    "encoder_units": (256, 256),
+    "decoder_units": (256, 256),
+    "init_epochs": 400,
+    "epochs": 200,
+    "target_steps": 20,
+    "eval_epochs": 20.0,
+}
+VAE_SMALL: dict[str, Any] = {"encoder_units": (256, 256), "decoder_units": (256, 256)}
+# The authors' widths, rate and batch; they train for 300 epochs and more.
+VADE: dict[str, Any] = {
+    "encoder_units": (500, 500, 2000),
+    "decoder_units": (2000, 500, 500),
+    "batch_size": 100,
+    "learning_rate": 2e-3,
+    "init_epochs": 50,
+    "epochs": 60,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
     "random_fast": RANDOM_FAST,
@@ -151,6 +178,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 60.0,
         "eval_epochs": 25.0,
     },
+    "dec": {"method": "dec", **DEC, "learning_rate": 0.01},
+    "dec_small": {"method": "dec", **DEC_SMALL, "learning_rate": 0.01},
+    "idec": {"method": "idec", **DEC},
+    "idec_small": {"method": "idec", **DEC_SMALL},
+    "vae_gmm": {"method": "vae_gmm", "likelihood": "bernoulli", "epochs": 50},
+    "vae_gmm_small": {**VAE_SMALL, "method": "vae_gmm", "likelihood": "bernoulli", "epochs": 400},
+    "vae_gmm_vectors": {**VAE_SMALL, "method": "vae_gmm", "epochs": 200},
+    "vade": {"method": "vade", **VADE, "likelihood": "bernoulli"},
+    "vade_small": {**VAE_SMALL, "method": "vade", "likelihood": "bernoulli", "init_epochs": 400, "epochs": 200, "eval_epochs": 20.0},
+    "vade_vectors": {**VAE_SMALL, "method": "vade", "init_epochs": 200, "epochs": 200, "eval_epochs": 20.0},
     "ae_gmm": {"method": "ae_gmm", "epochs": 50},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},
 }

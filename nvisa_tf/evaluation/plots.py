@@ -73,18 +73,19 @@ def save_curves(path: str | os.PathLike[str], rows: Sequence[dict[str, Any]]) ->
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = column("epoch")
-    for name, label in LEFT_CURVES.items():
-        if name in rows[0]:
-            left.plot(epochs, column(name), label=label)
-    left.set(xlabel="epoch", ylabel="nats")
-    left.legend()
+    bounds = {name: label for name, label in LEFT_CURVES.items() if name in rows[0]}
+    for name, label in (bounds or {"loss": "training loss"}).items():
+        left.plot(epochs, column(name), label=label)
+    left.set(xlabel="epoch", ylabel="nats" if bounds else "loss")
     for name in ("accuracy", "nmi", "ari"):
         if name in rows[0]:
             right.plot(epochs, column(name), label=name)
     if "eps_x" in rows[0]:
         right.plot(epochs, column("eps_x"), ":", color="grey", label="eps_x")
     right.set(xlabel="epoch", ylim=(0, 1.02))
-    right.legend()
+    for panel in (left, right):
+        if panel.lines:
+            panel.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary)
 

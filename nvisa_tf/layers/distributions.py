@@ -60,6 +60,17 @@ def bernoulli_x(logits: tf.Tensor) -> Distribution:
     return tfd.Independent(tfd.Bernoulli(logits=logits, dtype=logits.dtype), 1, name="p_x_given_z")
 
 
+def divergences(q_z: Distribution, p_z_given_y: Distribution) -> tf.Tensor:
+    """KL(q(z|x) || p(z|y)) for every y, nats, [B, K]; batch shapes [B] and [K], both with diagonal covariances."""
+    return _diagonal_normal(q_z.mean()[:, None], q_z.stddev()[:, None], "q_z").kl_divergence(p_z_given_y)
+
+
+def divergence_from_standard_normal(q_z: Distribution) -> tf.Tensor:
+    """KL(q(z|x) || N(0, I)), nats, [B]; batch shape [B], with a diagonal covariance."""
+    mean = q_z.mean()
+    return q_z.kl_divergence(_diagonal_normal(tf.zeros_like(mean), tf.ones_like(mean), "p_z"))
+
+
 def location_scale_sample(normal: Distribution, noise: tf.Tensor) -> tf.Tensor:
     """mean + stddev * noise: samples of a diagonal normal, with the gradient of both; noise: standard normal."""
     return normal.mean() + normal.stddev() * noise

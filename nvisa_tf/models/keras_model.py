@@ -200,7 +200,7 @@ class ClusteringNetwork(keras.Model):
         raise ValueError(f"{type(self).__name__} has no density of examples, so it cannot score them.")
 
     def signatures(self) -> dict[str, ExportSignature]:
-        """cluster, embed and generate."""
+        """cluster and embed, and generate where the model can."""
         shape = self.config.input_shape
 
         def cluster(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -214,11 +214,11 @@ class ClusteringNetwork(keras.Model):
             return {"image": self.decode_mean(self.prior.from_noise(cluster, noise))}
 
         drawn = {"cluster": ((), "int32"), "noise": ((self.config.latent_dim,), "float32")}
-        return {
+        found = {
             "cluster": ExportSignature(cluster, {"image": (shape, "example")}),
             "embed": ExportSignature(embed, {"image": (shape, "example")}),
-            "generate": ExportSignature(generate, drawn, generates=True),
         }
+        return {**found, "generate": ExportSignature(generate, drawn, generates=True)} if "generate" in self.capabilities else found
 
     def exported_embedding(self, image: tf.Tensor) -> tf.Tensor:
         """`embedding`, without anything that a file cannot hold."""

@@ -159,25 +159,25 @@ class Stage:
         """There are none."""
 
 
-class AdamStage(Stage):
-    """A stage that trains some weights by Adam, whose rate falls to 0 along a cosine.
+class GradientStage(Stage):
+    """A stage that trains some weights by gradient steps of a Keras optimizer.
 
-    Where it may end early, the rate stays as it is until the stage has stopped paying, and falls in the quarter more that follows.
     A loss or gradient that is not finite changes no weight: the step is skipped and counted.
 
     Args:
-      name, x, batch_size, epochs, shuffle_seed, least_steps, stop_early: as for `Stage`.
+      name, x: as for `Stage`.
       weights: what is trained.
       seed: of the draws of `train_step`, together with the step.
-      learning_rate: at the start.
+      optimizer: not built yet; None: a subclass calls `optimize_by`.
       xla: whether XLA compiles its steps.
+      **stage: batch_size, epochs, shuffle_seed, least_steps and stop_early, as for `Stage`.
 
     Attributes:
       fused: whether images are changed by a kernel that XLA does not have; see `nvisa_tf.layers.augmentation.moved`.
     """
 
     metric_groups: Mapping[str, Sequence[str]] = {"loss": ("loss",), "gradient": ("learning_rate", "nonfinite_steps")}
-    cool_down = plateau.COOL_DOWN
+    optimizer: keras.optimizers.Optimizer
 
     def __init__(
         self,
@@ -185,34 +185,29 @@ class AdamStage(Stage):
         x: Array,
         weights: list[Any],
         *,
-        batch_size: int,
-        epochs: int,
-        shuffle_seed: int,
         seed: int,
-        learning_rate: float,
-        least_steps: int = 0,
-        stop_early: bool = False,
+        optimizer: keras.optimizers.Optimizer | None = None,
         xla: bool = False,
+        **stage: Any,
     ) -> None:
-        length: dict[str, Any] = {"epochs": epochs, "least_steps": least_steps, "stop_early": stop_early}
-        super().__init__(name, x, batch_size=batch_size, shuffle_seed=shuffle_seed, **length)
+        super().__init__(name, x, **stage)
         self.weights, self._seed, self.fused = weights, seed, not xla
-        rate: keras.optimizers.schedules.LearningRateSchedule = keras.optimizers.schedules.CosineDecay(
-            learning_rate, max(1, self.most_steps)
-        )
-        if self.checks:
-            rate = plateau.ConstantThenCosine(learning_rate, self.most_steps, self.checks.stopped)
-        self.optimizer = FusedAdam(rate)
-        self.optimizer.build(weights)
+        if optimizer is not None:
+            self.optimize_by(optimizer)
         self._skipped = tf.Variable(tf.zeros([2], tf.int64), trainable=False)  # in all, in a row
         self.loss = RunningMean(name="loss")
+
+    def optimize_by(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Take this optimizer, and build it for the weights."""
+        self.optimizer = optimizer
+        self.optimizer.build(self.weights)
 
     def step_seed(self) -> tf.Tensor:
         """A stateless seed, integers [2], for the present step."""
         return tf.stack([tf.constant(self._seed, tf.int32), tf.cast(tf.convert_to_tensor(self.step), tf.int32)])
 
     def learn(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        """One step of Adam down a loss that was recorded on the tape."""
+        """One step of the optimizer down a loss that was recorded on the tape."""
         gradients = tape.gradient(loss, [v.value for v in self.weights], unconnected_gradients="zero")
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in (loss, *gradients)])
 
@@ -251,3 +246,26 @@ class AdamStage(Stage):
             "optimizer": self.optimizer,
             "loss": [variable.value for variable in self.loss.variables],
         }
+
+
+class AdamStage(GradientStage):
+    """A stage that trains some weights by Adam, whose rate falls to 0 along a cosine.
+
+    Where it may end early, the rate stays as it is until the stage has stopped paying, and falls in the quarter more that follows.
+
+    Args:
+      name, x, weights: as for `GradientStage`.
+      learning_rate: at the start.
+      **stage: seed, xla, batch_size, epochs, shuffle_seed, least_steps and stop_early, as for `GradientStage`.
+    """
+
+    cool_down = plateau.COOL_DOWN
+
+    def __init__(self, name: str, x: Array, weights: list[Any], *, learning_rate: float, **stage: Any) -> None:
+        super().__init__(name, x, weights, **stage)
+        rate: keras.optimizers.schedules.LearningRateSchedule = keras.optimizers.schedules.CosineDecay(
+            learning_rate, max(1, self.most_steps)
+        )
+        if self.checks:
+            rate = plateau.ConstantThenCosine(learning_rate, self.most_steps, self.checks.stopped)
+        self.optimize_by(FusedAdam(rate))

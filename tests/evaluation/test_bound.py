@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from nvisa_tf import NVISA, NVISAConfig, evaluate_bound
-from nvisa_tf.models.nvisa import density
+from nvisa_tf.models import density
 
 
 @pytest.fixture

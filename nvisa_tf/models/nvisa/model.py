@@ -23,9 +23,10 @@ from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.layers.priors import MixturePrior
 from nvisa_tf.layers.random import gumbel_noise, pick
 from nvisa_tf.layers.schedules import StdAnnealing
+from nvisa_tf.models import density
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import ClusteringNetwork
-from nvisa_tf.models.nvisa import density, training
+from nvisa_tf.models.nvisa import training
 from nvisa_tf.models.nvisa.objectives import LogProbs, importance_weighted_bound
 from nvisa_tf.models.nvisa.samples import Evaluated, Noise, Particles, Proposal, row_chunks
 from nvisa_tf.models.nvisa.train_step import METRICS, GradientStep
@@ -233,7 +234,7 @@ class NVISA(ClusteringNetwork):
     def score_samples(
         self, x: Any, n_samples: int | None = None, seed: int = 0, *, return_std: bool = False, rows: int = density.ROWS_A_CALL
     ) -> Any:
-        """The importance-weighted bound of each example, nats, float64 [n]; see `nvisa_tf.models.nvisa.density.score_samples`.
+        """The importance-weighted bound of each example, nats, float64 [n]; see `nvisa_tf.models.density.score_samples`.
 
         With `return_std` that and its standard error, nats, float64 [n].
         """

@@ -19,6 +19,7 @@ from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
 from nvisa_tf.models import plateau
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.cluster_objective import CLUSTER_INFORMATION, held_out_information
+from nvisa_tf.models.density import check_unit_interval
 from nvisa_tf.models.pretraining import held_out_part
 from nvisa_tf.models.stage import Stage, steps_per_epoch
 
@@ -32,14 +33,8 @@ CHECKPOINT_NAMES = {"assignment_entropy": "entropy_y", "mean_assignment_entropy"
 
 def check_data(model: NVISA, train: Dataset) -> None:
     """Raise ValueError where a Bernoulli likelihood meets data that the model's scaling does not bring into [0, 1]."""
-    if model.config.likelihood != "bernoulli":
-        return
-    for _, part in train.chunks():
-        values = model.scaled(part)
-        if values.min() < -1e-6 or values.max() > 1 + 1e-6:
-            raise ValueError(
-                f"A Bernoulli likelihood needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax."
-            )
+    if model.config.likelihood == "bernoulli":
+        check_unit_interval(model, train)
 
 
 def compile_for_training(model: NVISA, options: NVISAOptions, train: TrainConfig, per_epoch: int) -> None:

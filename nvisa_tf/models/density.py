@@ -1,4 +1,4 @@
-"""The importance-weighted bound of NVISA on given examples, with any number of samples in bounded memory.
+"""The importance-weighted bound of given examples, with any number of samples in bounded memory.
 
 The draws are an example's own: they derive from its values and the seed, so the same example has the same score wherever it stands and
 whatever is scored beside it.
@@ -10,19 +10,34 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import logsumexp
 
-if TYPE_CHECKING:
-    from nvisa_tf.models.nvisa.model import NVISA
+from nvisa_tf.data import Dataset
 
 ROWS_A_CALL = 25_000  # decoder rows at a time; 784 float32 values each, about 80 MB, and more with decoder_filters
 BLOCK = 50  # samples that are drawn together, and the least where their number is not given
 MOST_SAMPLES = 1_600  # where it is not
 TOLERANCE = 0.25  # nats, of the standard error above which an example gets more samples
+
+
+class Weighted(Protocol):
+    """A model whose density can be bounded."""
+
+    config: Any  # with n_clusters and latent_dim
+    graph_functions: Any
+
+    def raw_log_weights(self, x: tf.Tensor, gumbel: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
+        """The log importance weights, nats, [M, B], of raw examples [B, *input_shape].
+
+        Args:
+          x: the examples.
+          gumbel, normal: standard Gumbel [M, B, K] and standard normal [M, B, D], for draws of y and z.
+        """
+        ...
 
 
 class Scores(NamedTuple):
@@ -46,7 +61,7 @@ class LogSums(NamedTuple):
         return Scores(self.first - math.log(n_samples), np.sqrt(np.maximum(variance, 0)))
 
 
-def score_samples(model: NVISA, x: Any, n_samples: int | None = None, seed: int = 0, rows: int = ROWS_A_CALL) -> Scores:
+def score_samples(model: Weighted, x: Any, n_samples: int | None = None, seed: int = 0, rows: int = ROWS_A_CALL) -> Scores:
     """Of each example log 1/M sum_m p(x, y_m, z_m) / q(y_m, z_m|x), a lower bound of log p(x) on average, and its standard error.
 
     It is low where an example is unlike those that the model was trained on. The densities are at the model's scale and its
@@ -70,7 +85,7 @@ def score_samples(model: NVISA, x: Any, n_samples: int | None = None, seed: int 
     return Scores(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _score_batch(model: NVISA, x: np.ndarray, n_samples: int | None, seed: int, rows: int) -> Scores:
+def _score_batch(model: Weighted, x: np.ndarray, n_samples: int | None, seed: int, rows: int) -> Scores:
     """`score_samples` of a batch of raw examples, float32 [B, *input_shape]."""
     keys = [example_key(example, seed) for example in x]
     done = n_samples or BLOCK
@@ -90,7 +105,7 @@ def _score_batch(model: NVISA, x: np.ndarray, n_samples: int | None, seed: int, 
     return found
 
 
-def _log_sums(model: NVISA, x: np.ndarray, keys: list[np.ndarray], first: int, last: int, rows: int) -> LogSums:
+def _log_sums(model: Weighted, x: np.ndarray, keys: list[np.ndarray], first: int, last: int, rows: int) -> LogSums:
     """The sums over samples first to last - 1 of each example; first is a multiple of `BLOCK`."""
     log_weights = model.graph_functions.traced(model.raw_log_weights)
     examples = tf.constant(x)
@@ -137,3 +152,13 @@ def own_noise(keys: list[np.ndarray], blocks: range, size: int, n_clusters: int,
         return draws.reshape(len(keys), len(blocks) * size, -1).swapaxes(0, 1)
 
     return by_sample(gumbel), by_sample(normal)
+
+
+def check_unit_interval(model: Any, data: Dataset) -> None:
+    """Raise ValueError where the model's scaling does not bring all values into [0, 1], as a Bernoulli likelihood needs."""
+    for _, part in data.chunks():
+        values = model.scaled(part)
+        if values.min() < -1e-6 or values.max() > 1 + 1e-6:
+            raise ValueError(
+                f"A Bernoulli likelihood needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax."
+            )

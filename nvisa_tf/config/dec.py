@@ -1,0 +1,41 @@
+"""The options of DEC (Xie et al., ICML 2016) and of IDEC (Guo et al., IJCAI 2017)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig
+from nvisa_tf.config.options import check_fields, option
+
+
+@dataclasses.dataclass(frozen=True)
+class DECOptions(NetworkConfig, AugmentationConfig):
+    """All of DEC's own options.
+
+    Raises:
+      ValueError: a value out of range, or options that do not go together.
+    """
+
+    init_epochs: int = option(50, "epochs of the autoencoder; 0: with init_from, none", minimum=0)
+    target_steps: int = option(140, "steps between two renewals of the target distribution", minimum=1)
+    tolerance: float = option(
+        0.001, "end when a smaller share of examples changed their cluster between two renewals; 0: never", minimum=0.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self)
+        self.check_augmentation()
+
+    def check_run(self, data: Any, train: Any) -> None:
+        """Raise ValueError where these options do not go with the run's others."""
+        if self.init_epochs == 0 and not train.init_from:
+            raise ValueError("init_epochs is 0, so there is no autoencoder; set init_epochs to 1 or more.")
+
+
+@dataclasses.dataclass(frozen=True)
+class IDECOptions(DECOptions):
+    """DEC's options, and how much its loss counts beside the autoencoder's."""
+
+    clustering_weight: float = option(0.1, "weight of the clustering loss beside the mean squared error of a value", minimum=0.0)

@@ -1,0 +1,132 @@
+"""What the methods share whose encoder gives a point of the latent space and whose decoder gives examples back.
+
+Shapes: B examples, D latent dimensions, d values of an example.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import tensorflow as tf
+
+from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.run import RunConfig, TrainConfig
+from nvisa_tf.layers.networks import Decoder, LayerFactory
+from nvisa_tf.models.base import TrainingData
+from nvisa_tf.models.keras_model import ClusteringNetwork
+from nvisa_tf.models.pretraining import AutoencoderStage, augmentation_of, held_out_part
+from nvisa_tf.models.stage import derived_seed
+
+
+class AutoencodingNetwork(ClusteringNetwork):
+    """A trunk, a linear layer that gives codes, and a decoder of them.
+
+    A subclass names its options' class, makes what it has beside these in `make_parts`, and gives `call` and `stages`.
+
+    Args:
+      config: an instance of `options_class` (or its dict form) with `input_shape` set.
+      seed: of the initial weights.
+
+    Raises:
+      ValueError: `input_shape` is empty.
+    """
+
+    options_class: ClassVar[type[NetworkConfig]]
+
+    def __init__(self, config: NetworkConfig | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
+        config = config if isinstance(config, NetworkConfig) else self.options_class(**config)
+        super().__init__(config, **kwargs)
+        self.config = config
+        self.seed = seed
+        factory = LayerFactory(seed, 0.0)
+        self.encoder = factory.trunk(config.input_shape, config.encoder_filters, config.encoder_units, "encoder")
+        self.code_head = factory.dense(config.latent_dim, "code")
+        scale = self.scale_of_decoder(config)
+        self.decoder = Decoder(factory, config.latent_dim, config.decoder_units, config.input_shape, scale, config.decoder_filters)
+        self.make_parts(factory)
+        self.build()
+
+    def scale_of_decoder(self, config: Any) -> str:
+        """Which scale the decoder gives, as for `Decoder`."""
+        return "none"
+
+    def make_parts(self, factory: LayerFactory) -> None:
+        """Make the prior, or what stands in for it, and other layers."""
+        raise NotImplementedError
+
+    def build_parts(self) -> None:
+        """Make the weights of what `make_parts` made."""
+        self.prior.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights; the configuration already fixes every shape."""
+        if hasattr(self, "input_scale"):
+            return
+        self.code_head.build(self.encoder.output_shape)
+        self.decoder.build((None, self.config.latent_dim))
+        self.build_parts()
+        self.add_input_scaling()
+        self.built = True
+
+    def embedding(self, x: tf.Tensor) -> tf.Tensor:
+        """The code of each raw example, [B, D]."""
+        return self.code_head(self.encoder(self.preprocess(x)))
+
+    def options_of(self, config: RunConfig) -> Any:
+        """The method's own options in a run's configuration; ValueError where these are another method's."""
+        if not isinstance(config.model, self.options_class):
+            name = type(self).__name__
+            raise ValueError(f"{name} is trained by {self.options_class.__name__}, and the configuration is of {config.method}.")
+        return config.model
+
+    def autoencoder_stage(self, data: TrainingData, options: Any, train: TrainConfig, **stage: Any) -> AutoencoderStage:
+        """The stage that trains trunk, code and decoder to give examples back.
+
+        Args:
+          data, options, train: of the run; the options are an `AugmentationConfig`.
+          **stage: epochs, learning_rate and what else `AutoencoderStage` takes.
+        """
+        return AutoencoderStage(
+            self,
+            data.train,
+            head=self.code_head,
+            seed=derived_seed(train.seed, 0),
+            shuffle_seed=derived_seed(train.seed, 1),
+            augmentation=augmentation_of(options),
+            batch_size=train.batch_size,
+            held_out=held_out_part(data) if train.stop_early else None,
+            xla=train.xla,
+            **stage,
+        )
+
+    def answering_state(self, options: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+        """The model."""
+        return {"model": self}, lambda: None
+
+    def networks(self) -> list[Any]:
+        """Encoder, code head and decoder."""
+        return [self.encoder, self.code_head, self.decoder]
+
+    def take_prior(self, other: Any) -> None:
+        """The prior's weights, or those of what stands in for it."""
+        self.prior.set_weights(other.prior.get_weights())
+
+    def shapes_of_weights(self) -> dict[str, Any]:
+        """The networks' part of the configuration."""
+        names = ("input_shape", "n_clusters", "latent_dim", "encoder_units", "decoder_units", "encoder_filters", "decoder_filters")
+        return {name: getattr(self.config, name) for name in names}
+
+    def report_metrics(self) -> dict[str, float | int]:
+        """Nothing beside its scores."""
+        return {}
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values."""
+        return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The inverse of `get_config`."""
+        return cls(**config)

@@ -1,0 +1,134 @@
+"""VaDE (Jiang et al., IJCAI 2017, arXiv 1611.05148): a VAE whose prior is a Gaussian mixture that is learned with it.
+
+q(y|x) is p(y|z) of the mixture at a sample of q(z|x) (equation 16). An autoencoder and a mixture of its codes come first, as from random
+weights the clusters collapse.
+
+Shapes: B examples, K clusters, D latent dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nvisa_tf.clustering.metrics import clustering_scores
+from nvisa_tf.clustering.mixtures import fit_gaussians, spread_part
+from nvisa_tf.config.run import RunConfig, TrainConfig
+from nvisa_tf.config.vae import VaDEOptions
+from nvisa_tf.layers import distributions as dist
+from nvisa_tf.layers.networks import LayerFactory
+from nvisa_tf.layers.optimizer import FusedAdam
+from nvisa_tf.layers.priors import MixturePrior, inverse_softplus
+from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
+from nvisa_tf.models.base import TrainingData, TrainingStage
+from nvisa_tf.models.keras_model import weights_of
+from nvisa_tf.models.pretraining import rescale
+from nvisa_tf.models.stage import derived_seed, steps_per_epoch
+from nvisa_tf.models.vae import VAENetwork, VAEStage, weights_of_vae
+
+MAX_EXAMPLES = 60_000  # that the first mixture is fitted to
+CODE_SD = 0.1  # of q(z|x) at the start, where the codes have a standard deviation of 1
+ADAM_EPSILON = 1e-4  # as the authors set it
+
+
+@keras.saving.register_keras_serializable(package="nvisa_tf")
+class VaDE(VAENetwork):
+    """A VAE with a learned mixture prior. Calling the model gives q(y|x), [B, n_clusters], of raw examples.
+
+    Args:
+      config: `VaDEOptions` (or their dict form) with `input_shape` set.
+      seed: of the initial weights.
+
+    Raises:
+      ValueError: `input_shape` is empty.
+    """
+
+    options_class = VaDEOptions
+    config: VaDEOptions
+    prior: MixturePrior
+
+    def make_parts(self, factory: LayerFactory) -> None:
+        """The scale's head, and the mixture, whose weights are learned too."""
+        super().make_parts(factory)
+        self.prior = MixturePrior(factory, self.config.n_clusters, self.config.latent_dim, True)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """p(y|z) at the mean of q(z|x), [B, K]."""
+        return tf.nn.softmax(self.prior.joint_log_prob(self.embedding(x)))
+
+    def log_p_z(self, z: tf.Tensor) -> tf.Tensor:
+        """Of the mixture."""
+        return self.prior.log_prob(z)
+
+    def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
+        """The autoencoder, then the model."""
+        options, train = self.options_of(config), config.train
+        bernoulli = options.likelihood == "bernoulli"
+        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.init_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        return [autoencoder, VaDEStage(self, data, options, train)]
+
+
+class VaDEStage(VAEStage):
+    """Trains the model by its evidence lower bound; the mixture is first fitted to the autoencoder's codes.
+
+    Args:
+      model: what is trained.
+      data: what to learn from, and what is scored.
+      options, train: of the run.
+    """
+
+    def __init__(self, model: VaDE, data: TrainingData, options: VaDEOptions, train: TrainConfig) -> None:
+        fall = StdAnnealing.from_epochs(
+            options.lr_halving_epochs, steps_per_epoch(len(data.train), train.batch_size), floor=0.0, mode="exponential"
+        )
+        rate = AnnealedLearningRate(train.learning_rate, annealing=fall, eps_power=1.0, floor=options.lr_floor)
+        weights = [*weights_of_vae(model), *weights_of(model.prior)]
+        optimizer = FusedAdam(rate, epsilon=ADAM_EPSILON)
+        super().__init__("vade", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
+        self._data = data
+
+    def begin(self) -> None:
+        """Bring the codes to a standard deviation of 1, fit a diagonal mixture, and give q(z|x) a small scale.
+
+        A run with `init_from` and without an autoencoder goes on from the mixture that it was given.
+
+        Raises:
+          ValueError: the codes are not finite, or all the same.
+        """
+        model, test = self.model, self._data.test
+        if self._options.init_epochs:
+            part = spread_part(self._data.train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
+            codes = rescale(model.decoder, model.code_head, model.embed(part.x))
+            self._data.tell(f"vade: {len(part)} codes")
+            fit = fit_gaussians(codes, model.config.n_clusters, "diag", derived_seed(self._run_seed, 3))
+            variances = np.diagonal(fit.covariances, axis1=1, axis2=2)
+            model.prior.set_mixture(fit.weights, fit.means, variances)
+            model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
+            model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
+            self.report = {"method": "vade", "examples": len(part), "log_likelihood": fit.log_likelihood}
+        if test.y is not None:
+            self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
+
+    def divergence(self, q_z: Any, z: tf.Tensor) -> tf.Tensor:
+        """KL(q(y, z|x) || p(y, z)), [B]."""
+        prior = self.model.prior
+        log_gamma = tf.nn.log_softmax(prior.joint_log_prob(z))
+        log_pi = tf.nn.log_softmax(tf.convert_to_tensor(prior.logits))
+        return mixture_divergence(log_gamma, log_pi, dist.divergences(q_z, prior.p_z_given_y()))
+
+
+def mixture_divergence(log_gamma: tf.Tensor, log_pi: tf.Tensor, divergences: tf.Tensor) -> tf.Tensor:
+    """KL(q(y|x) q(z|x) || p(y) p(z|y)) = sum_y gamma_y (log gamma_y - log pi_y + KL(q(z|x) || p(z|y))), nats, [B].
+
+    It is all of VaDE's equation 12 but log p(x|z).
+
+    Args:
+      log_gamma: log q(y|x), [B, K].
+      log_pi: log p(y), [K].
+      divergences: KL(q(z|x) || p(z|y)), [B, K].
+    """
+    return tf.reduce_sum(tf.exp(log_gamma) * (log_gamma - log_pi + divergences), -1)
