@@ -182,7 +182,8 @@ def print_report(report: dict[str, Any]) -> None:
     if "held_out_iw_bound" in report:
         whose = "Held-out bound" if report["held_out"] else "Bound of the training data, as nothing is held out,"
         bound = f"{report['held_out_iw_bound']:.3f} nats with {report['held_out_iw_bound_samples']} samples"
-        print(f"{whose} {bound} at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}.")
+        annealed = f" at eps {report['eps']:.3g}; steps skipped: {report['nonfinite_steps']}" if "eps" in report else ""
+        print(f"{whose} {bound}{annealed}.")
     elif "eps" in report:  # of a model with a density, whose bound is not finite
         print(f"There is no bound: the density of an example is not finite; steps skipped: {report['nonfinite_steps']}.")
     uncertain = f"under {report['low_confidence_threshold']} for {report['low_confidence_fraction']:.1%} of examples"
