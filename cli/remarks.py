@@ -19,7 +19,7 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
     options = config.options()
     if options.get("likelihood") == "bernoulli":
-        found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options['binarize'] else 'in [0, 1] as they are'}.")
+        found.append(f"Bernoulli likelihood of inputs {'cut at 0.5 to 0 or 1' if options.get('binarize') else 'in [0, 1] as they are'}.")
     if options.get("forward_precision") == "bfloat16":
         found.append("The decoder's passes without gradient multiply in bfloat16; for float32 add --forward-precision float32.")
     if options.get("lr_floor", 0.0) > config.train.learning_rate:
