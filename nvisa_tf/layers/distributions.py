@@ -67,8 +67,12 @@ def divergences(q_z: Distribution, p_z_given_y: Distribution) -> tf.Tensor:
 
 def divergence_from_standard_normal(q_z: Distribution) -> tf.Tensor:
     """KL(q(z|x) || N(0, I)), nats, [B]; batch shape [B], with a diagonal covariance."""
-    mean = q_z.mean()
-    return q_z.kl_divergence(_diagonal_normal(tf.zeros_like(mean), tf.ones_like(mean), "p_z"))
+    return q_z.kl_divergence(standard_normal(q_z.mean()))
+
+
+def standard_normal(like: tf.Tensor) -> Distribution:
+    """N(0, I) of the batch and event shape of `like`, [..., D]."""
+    return _diagonal_normal(tf.zeros_like(like), tf.ones_like(like), "p_z")
 
 
 def location_scale_sample(normal: Distribution, noise: tf.Tensor) -> tf.Tensor:

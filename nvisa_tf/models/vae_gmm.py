@@ -50,8 +50,8 @@ class VAEGMM(VAENetwork):
         return tf.nn.softmax(self.prior.joint_log_prob(self.embedding(x)))
 
     def log_p_z(self, z: tf.Tensor) -> tf.Tensor:
-        """Of the mixture."""
-        return self.prior.log_prob(z)
+        """Of the standard normal that the model was trained with; the mixture is one of posterior means alone, without their spread."""
+        return dist.standard_normal(z).log_prob(z)
 
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The VAE, then the mixture."""
