@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig
-from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.networks import AugmentationConfig, MixtureConfig, NetworkConfig
+from nvisa_tf.config.options import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
-class AEGMMOptions(NetworkConfig, AugmentationConfig):
+class AEGMMOptions(NetworkConfig, AugmentationConfig, MixtureConfig):
     """All of AE+GMM's own options (the first row of the table of Li et al., IJCNN 2020).
 
     Raises:
       ValueError: a value out of range, or options that do not go together.
     """
-
-    covariance: str = option("full", "of the mixture's components: any, or diagonal", ("full", "diag"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig
+from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig, PretrainingConfig
 from nvisa_tf.config.options import check_fields, option
 
 
 @dataclasses.dataclass(frozen=True)
-class DECOptions(NetworkConfig, AugmentationConfig):
+class DECOptions(NetworkConfig, AugmentationConfig, PretrainingConfig):
     """All of DEC's own options.
 
     Raises:
       ValueError: a value out of range, or options that do not go together.
     """
 
-    init_epochs: int = option(50, "epochs of the autoencoder; 0: with init_from, none", minimum=0)
     target_steps: int = option(140, "steps between two renewals of the target distribution", minimum=1)
     tolerance: float = option(
         0.001, "end when a smaller share of examples changed their cluster between two renewals; 0: never", minimum=0.0
@@ -30,8 +29,7 @@ class DECOptions(NetworkConfig, AugmentationConfig):
 
     def check_run(self, data: Any, train: Any) -> None:
         """Raise ValueError where these options do not go with the run's others."""
-        if self.init_epochs == 0 and not train.init_from:
-            raise ValueError("init_epochs is 0, so there is no autoencoder; set init_epochs to 1 or more.")
+        self.check_pretraining(train)
 
 
 @dataclasses.dataclass(frozen=True)

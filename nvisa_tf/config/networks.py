@@ -69,6 +69,39 @@ class NetworkConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GenerativeConfig(NetworkConfig):
+    """Networks of which the decoder gives a distribution of examples."""
+
+    likelihood: str = option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundConfig:
+    """How the bound of what is held out is estimated."""
+
+    eval_samples: int = option(50, "samples per example for the held-out bound", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """A Gaussian mixture that is fitted to codes."""
+
+    covariance: str = option("full", "of the mixture's components: any, or diagonal", ("full", "diag"))
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingConfig:
+    """An autoencoder that comes before a method's own training."""
+
+    pretrain_epochs: int = option(50, "epochs of the autoencoder that comes first; 0, with init_from: none", minimum=0)
+
+    def check_pretraining(self, train: Any) -> None:
+        """Raise ValueError where there is neither an autoencoder nor a run to begin with."""
+        if self.pretrain_epochs == 0 and not train.init_from:
+            raise ValueError("pretrain_epochs is 0, so there is no autoencoder; set pretrain_epochs to 1 or more.")
+
+
+@dataclasses.dataclass(frozen=True)
 class AugmentationConfig:
     """How images are changed at random; not in the paper."""
 

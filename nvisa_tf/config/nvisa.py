@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig
+from nvisa_tf.config.networks import AugmentationConfig, BoundConfig, GenerativeConfig
 from nvisa_tf.config.objectives import OBJECTIVES, Objective
 from nvisa_tf.config.options import check_fields, option
 
@@ -13,7 +13,7 @@ OF_IMAGES = ("contrastive", "mutual_information", "contrastive_information", "be
 
 
 @dataclasses.dataclass(frozen=True)
-class NVISAConfig(NetworkConfig):
+class NVISAConfig(GenerativeConfig):
     """The generative model and its posteriors (Li et al., IJCNN 2020, section "Model"); all that the networks depend on.
 
     Raises:
@@ -21,7 +21,6 @@ class NVISAConfig(NetworkConfig):
     """
 
     posterior_units: int = option(500, "width of the layer of q(z|y,x) in which y joins h(x)", minimum=1)
-    likelihood: str = option("gaussian", "p(x|z)", ("gaussian", "bernoulli"))
     binarize: bool = option(False, "Bernoulli of inputs cut at 0.5 to 0 or 1; otherwise of the values in [0, 1] as they are")
     decoder_scale: str = option(
         "network", "sigma_x: a function of z by the network, or one learned value per dimension", ("network", "per_dimension")
@@ -148,7 +147,7 @@ class ScheduleOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
+class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions, BoundConfig):
     """All of NVISA's own options.
 
     Raises:
@@ -168,7 +167,6 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions):
     init_epochs: int = option(
         50, "epochs of the autoencoder, and of the contrastive network, where init is not random (500 steps at least)", minimum=1
     )
-    eval_samples: int = option(50, "samples per example for the held-out bound", minimum=1)
 
     def __post_init__(self) -> None:
         NVISAConfig.__post_init__(self)

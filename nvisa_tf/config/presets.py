@@ -60,14 +60,14 @@ DEC: dict[str, Any] = {
     "encoder_units": (500, 500, 2000),
     "decoder_units": (2000, 500, 500),
     "batch_size": 256,
-    "init_epochs": 50,
+    "pretrain_epochs": 50,
     "epochs": 100,
     "eval_epochs": 5.0,
 }
 DEC_SMALL: dict[str, Any] = {
     "encoder_units": (256, 256),
     "decoder_units": (256, 256),
-    "init_epochs": 400,
+    "pretrain_epochs": 400,
     "epochs": 200,
     "target_steps": 20,
     "eval_epochs": 20.0,
@@ -79,7 +79,7 @@ VADE: dict[str, Any] = {
     "decoder_units": (2000, 500, 500),
     "batch_size": 100,
     "learning_rate": 2e-3,
-    "init_epochs": 50,
+    "pretrain_epochs": 50,
     "epochs": 60,
 }
 PRESETS: dict[str, dict[str, Any]] = {
@@ -186,8 +186,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "vae_gmm_small": {**VAE_SMALL, "method": "vae_gmm", "likelihood": "bernoulli", "epochs": 400},
     "vae_gmm_vectors": {**VAE_SMALL, "method": "vae_gmm", "epochs": 200},
     "vade": {"method": "vade", **VADE, "likelihood": "bernoulli"},
-    "vade_small": {**VAE_SMALL, "method": "vade", "likelihood": "bernoulli", "init_epochs": 400, "epochs": 200, "eval_epochs": 20.0},
-    "vade_vectors": {**VAE_SMALL, "method": "vade", "init_epochs": 200, "epochs": 200, "eval_epochs": 20.0},
+    "vade_small": {**VAE_SMALL, "method": "vade", "likelihood": "bernoulli", "pretrain_epochs": 400, "epochs": 200, "eval_epochs": 20.0},
+    "vade_vectors": {**VAE_SMALL, "method": "vade", "pretrain_epochs": 200, "epochs": 200, "eval_epochs": 20.0},
     "ae_gmm": {"method": "ae_gmm", "epochs": 50},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},
 }

@@ -127,3 +127,23 @@ class AnnealedLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         """The inverse of `get_config`."""
         annealing = keras.saving.deserialize_keras_object(config["annealing"])
         return cls(**{**config, "annealing": annealing})
+
+
+class FlooredDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is multiplied by `factor` every `decay_steps` steps, and never falls below `floor`.
+
+    Args:
+      base: rate at step 0.
+      decay_steps: at least 1.
+      factor: from 0 to 1.
+      floor: smallest rate.
+    """
+
+    def __init__(self, base: float, decay_steps: int, factor: float, floor: float = 0.0) -> None:
+        super().__init__()
+        self._decay = keras.optimizers.schedules.ExponentialDecay(base, decay_steps, factor, staircase=True)
+        self._floor = floor
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The learning rate at `step`, a float32 scalar tensor."""
+        return tf.maximum(tf.cast(self._decay(step), tf.float32), self._floor)

@@ -23,7 +23,7 @@ from nvisa_tf.layers import distributions as dist
 from nvisa_tf.layers.networks import LayerFactory
 from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.layers.priors import MixturePrior, inverse_softplus
-from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
+from nvisa_tf.layers.schedules import FlooredDecay
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import weights_of
 from nvisa_tf.models.pretraining import rescale
@@ -32,7 +32,8 @@ from nvisa_tf.models.vae import VAENetwork, VAEStage, weights_of_vae
 
 MAX_EXAMPLES = 60_000  # that the first mixture is fitted to
 CODE_SD = 0.1  # of q(z|x) at the start, where the codes have a standard deviation of 1
-ADAM_EPSILON = 1e-4  # as the authors set it
+ADAM_EPSILON = 1e-4  # as the authors set it, and the next two
+DECAY, LEAST_RATE = 0.9, 0.1  # of the learning rate
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")
@@ -68,7 +69,7 @@ class VaDE(VAENetwork):
         """The autoencoder, then the model."""
         options, train = self.options_of(config), config.train
         bernoulli = options.likelihood == "bernoulli"
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.init_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
         return [autoencoder, VaDEStage(self, data, options, train)]
 
 
@@ -82,10 +83,8 @@ class VaDEStage(VAEStage):
     """
 
     def __init__(self, model: VaDE, data: TrainingData, options: VaDEOptions, train: TrainConfig) -> None:
-        fall = StdAnnealing.from_epochs(
-            options.lr_halving_epochs, steps_per_epoch(len(data.train), train.batch_size), floor=0.0, mode="exponential"
-        )
-        rate = AnnealedLearningRate(train.learning_rate, annealing=fall, eps_power=1.0, floor=options.lr_floor)
+        per_decay = max(1, round(options.lr_decay_epochs * steps_per_epoch(len(data.train), train.batch_size)))
+        rate = FlooredDecay(train.learning_rate, per_decay, DECAY, LEAST_RATE * train.learning_rate)
         weights = [*weights_of_vae(model), *weights_of(model.prior)]
         optimizer = FusedAdam(rate, epsilon=ADAM_EPSILON)
         super().__init__("vade", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
@@ -100,7 +99,7 @@ class VaDEStage(VAEStage):
           ValueError: the codes are not finite, or all the same.
         """
         model, test = self.model, self._data.test
-        if self._options.init_epochs:
+        if self._options.pretrain_epochs:
             part = spread_part(self._data.train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
             codes = rescale(model.decoder, model.code_head, model.embed(part.x))
             self._data.tell(f"vade: {len(part)} codes")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from nvisa_tf import AnnealedLearningRate, StdAnnealing
+from nvisa_tf.layers.schedules import FlooredDecay
 
 
 def test_paper_schedule():
@@ -62,3 +63,9 @@ def test_files_with_other_words_for_the_modes_are_read(old, new):
     config = StdAnnealing(10, 2.0, 1e-3, new).get_config()
     assert config["mode"] == new
     assert StdAnnealing.from_config({**config, "mode": old}).get_config() == config
+
+
+def test_a_decay_at_marks_with_a_floor():
+    rate = FlooredDecay(2e-3, 30, 0.9, 2e-4)  # VaDE's
+    found = [float(rate(step)) for step in (0, 29, 30, 59, 60, 30 * 21, 30 * 22, 10_000)]
+    np.testing.assert_allclose(found, [2e-3, 2e-3, 1.8e-3, 1.8e-3, 1.62e-3, 2e-3 * 0.9**21, 2e-4, 2e-4], rtol=1e-5)

@@ -27,6 +27,7 @@ SMALL = {
     "eval_epochs": 2.0,
     "steps_per_call": 9,
     "init_epochs": 1,
+    "pretrain_epochs": 1,
     "checkpoint_minutes": 0.0,
 }
 # Every method on both kinds of data, and NVISA with the stages of an initialization.

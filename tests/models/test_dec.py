@@ -17,7 +17,7 @@ OPTIONS = {
     "latent_dim": 2,
     "encoder_units": (16,),
     "decoder_units": (16,),
-    "init_epochs": 60,
+    "pretrain_epochs": 60,
     "epochs": 40,
     "batch_size": 32,
     "target_steps": 7,
@@ -162,5 +162,5 @@ def test_what_it_cannot_do_is_said(data):
     for call in (lambda: model.reconstruct(data.x), lambda: model.generate(3), lambda: model.sample_prior(3)):
         with pytest.raises(ValueError, match="cannot"):
             call()
-    with pytest.raises(ValueError, match="init_epochs is 0"):
-        RunConfig.of("dec", {**OPTIONS, "init_epochs": 0})
+    with pytest.raises(ValueError, match="pretrain_epochs is 0"):
+        RunConfig.of("dec", {**OPTIONS, "pretrain_epochs": 0})

@@ -44,7 +44,7 @@ def data(make_blobs):
 
 
 def trained(method, data, **options):
-    config = RunConfig.of(method, {**OPTIONS, **({"init_epochs": 100} if method == "vade" else {}), **options})
+    config = RunConfig.of(method, {**OPTIONS, **({"pretrain_epochs": 100} if method == "vade" else {}), **options})
     model = build_model(config, Splits(data, data, ""))
     trainer = Trainer(model, config, data)
     trainer.train()
@@ -185,11 +185,11 @@ def test_a_bernoulli_likelihood_of_other_values_is_refused(make_blobs):
 
 def test_a_run_goes_on_from_the_mixture_that_it_is_given(data):
     first = trained("vade", data, epochs=3).model
-    config = RunConfig.of("vade", {**OPTIONS, "init_epochs": 0, "init_from": "somewhere"})
+    config = RunConfig.of("vade", {**OPTIONS, "pretrain_epochs": 0, "init_from": "somewhere"})
     model = VaDE(first.config, seed=9)
     model.take_weights(first, "init_from: somewhere")
     model.stages(TrainingData(data, data), config)[-1].begin()
     for mine, its in zip(model.prior.weights, first.prior.weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), its.numpy())
-    with pytest.raises(ValueError, match="init_epochs is 0"):
-        RunConfig.of("vade", {**OPTIONS, "init_epochs": 0})
+    with pytest.raises(ValueError, match="pretrain_epochs is 0"):
+        RunConfig.of("vade", {**OPTIONS, "pretrain_epochs": 0})
