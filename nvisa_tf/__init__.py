@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from nvisa_tf.layers.schedules import AnnealedLearningRate, StdAnnealing
     from nvisa_tf.models.ae_gmm import AEGMM
     from nvisa_tf.models.base import ClusteringModel, ExportSignature, TrainingStage
+    from nvisa_tf.models.dec import DEC, IDEC
     from nvisa_tf.models.nvisa.model import NVISA
     from nvisa_tf.models.nvisa.objectives import VimcoTerms, importance_weighted_bound, vimco
+    from nvisa_tf.models.vade import VaDE
+    from nvisa_tf.models.vae_gmm import VAEGMM
     from nvisa_tf.runs.workflows import load_run
     from nvisa_tf.training import Monitor, Progress, StopReason, Trainer, TrainingDiverged
 
@@ -44,6 +47,9 @@ _HOME = {
     "layers.augmentation": ("Augmentation",),
     "layers.schedules": ("AnnealedLearningRate", "StdAnnealing"),
     "models.ae_gmm": ("AEGMM",),
+    "models.dec": ("DEC", "IDEC"),
+    "models.vade": ("VaDE",),
+    "models.vae_gmm": ("VAEGMM",),
     "models.base": ("ClusteringModel", "ExportSignature", "TrainingStage"),
     "models.nvisa.model": ("NVISA",),
     "models.nvisa.objectives": ("VimcoTerms", "importance_weighted_bound", "vimco"),
@@ -54,9 +60,12 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "AEGMM",
+    "DEC",
+    "IDEC",
     "METHODS",
     "NVISA",
     "OBJECTIVES",
+    "VAEGMM",
     "AnnealedLearningRate",
     "Augmentation",
     "ClusteringModel",
@@ -81,6 +90,7 @@ __all__ = [
     "Trainer",
     "TrainingDiverged",
     "TrainingStage",
+    "VaDE",
     "VimcoTerms",
     "clustering_accuracy",
     "clustering_scores",
