@@ -34,6 +34,7 @@ class AutoencodingNetwork(ClusteringNetwork):
     """
 
     options_class: ClassVar[type[NetworkConfig]]
+    prior: Any  # a `Prior` with weights, or what stands in for it
 
     def __init__(self, config: NetworkConfig | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
         config = config if isinstance(config, NetworkConfig) else self.options_class(**config)

@@ -88,7 +88,7 @@ class VaDEStage(VAEStage):
         weights = [*weights_of_vae(model), *weights_of(model.prior)]
         optimizer = FusedAdam(rate, epsilon=ADAM_EPSILON)
         super().__init__("vade", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
-        self._data = data
+        self._data, self._has_autoencoder = data, options.pretrain_epochs > 0
 
     def begin(self) -> None:
         """Bring the codes to a standard deviation of 1, fit a diagonal mixture, and give q(z|x) a small scale.
@@ -99,7 +99,7 @@ class VaDEStage(VAEStage):
           ValueError: the codes are not finite, or all the same.
         """
         model, test = self.model, self._data.test
-        if self._options.pretrain_epochs:
+        if self._has_autoencoder:
             part = spread_part(self._data.train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
             codes = rescale(model.decoder, model.code_head, model.embed(part.x))
             self._data.tell(f"vade: {len(part)} codes")
