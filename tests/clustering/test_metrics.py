@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nvisa_tf import clustering_accuracy, clustering_scores, confusion_matrix
-from nvisa_tf.clustering.metrics import cluster_size_entropy
+from nvisa_tf.clustering.metrics import cluster_size_entropy, exemplar_accuracy, majority_accuracy
 
 
 def best_by_enumeration(labels, clusters):
@@ -48,3 +48,29 @@ def test_cluster_size_entropy():
     assert cluster_size_entropy(np.repeat(np.arange(4), 3), 4) == pytest.approx(math.log(4))
     assert cluster_size_entropy(np.zeros(5, int), 4) == 0
     assert cluster_size_entropy(np.array([0, 0, 0, 1]), 3) == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+
+
+@pytest.mark.parametrize(("n_classes", "n_clusters"), [(4, 4), (3, 7), (5, 2)])
+def test_measures_that_map_many_clusters_to_one_class(n_classes, n_clusters, rng):
+    labels, q = rng.integers(0, n_classes, 80), rng.dirichlet(np.ones(n_clusters), 80)
+    clusters = q.argmax(1)
+    majority = sum(max(np.sum((clusters == k) & (labels == c)) for c in range(n_classes)) for k in range(n_clusters))
+    assert majority_accuracy(labels, clusters) == pytest.approx(majority / 80)
+    assert majority_accuracy(labels, clusters) >= clustering_accuracy(labels, clusters)
+    surest = [max(range(80), key=lambda i, k=k: q[i, k]) for k in range(n_clusters)]
+    assert exemplar_accuracy(labels, q) == pytest.approx(
+        np.mean([labels[surest[k]] == label for k, label in zip(clusters, labels, strict=True)])
+    )
+    assert exemplar_accuracy(labels, q) <= majority_accuracy(labels, clusters)
+
+
+def test_a_clusters_surest_example_may_be_of_another_cluster():
+    """As in the papers: the largest q(y|x) for that y, wherever the example itself belongs."""
+    q = np.array([[0.4, 0.3, 0.3], [0.45, 0.5, 0.05], [0.1, 0.2, 0.7]])
+    assert exemplar_accuracy([0, 1, 1], q) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("labels", "q"), [([0, 1], [[0.5, 0.5]]), ([], np.zeros((0, 2))), ([0, 1], [0, 1])])
+def test_bad_shapes_of_probabilities(labels, q):
+    with pytest.raises(ValueError, match="a vector and a matrix of one length"):
+        exemplar_accuracy(labels, q)
