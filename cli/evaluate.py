@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from nvisa_tf.cli.files import MOVED, check_writable
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.cli.train import print_report
 from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
+
+MEASURES = ("accuracy", "majority_accuracy", "exemplar_accuracy")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,18 @@ def run(flags: argparse.Namespace) -> int:
     report = workflows.score(model, splits, config, flags.samples, flags.examples)
     print(f"{flags.run}, method {report['method']}" + (f", at step {report['step']}" if "step" in report else ""))
     print_report(report)
+    for text in _measured(report):
+        print(text)
     if output:
         write_text(output, json.dumps(report, indent=2) + "\n")
     return 0
+
+
+def _measured(report: dict[str, Any]) -> list[str]:
+    """What other papers report, where there are labels: of the scored examples, and of the training data."""
+    found = []
+    for of, whose in ((report, "scored examples"), (report.get("training_data"), "training data")):
+        if of and "accuracy" in of:
+            values = ", ".join(f"{name.replace('_', ' ')} {100 * of[name]:.2f}%" for name in MEASURES)
+            found.append(f"Of the {whose}: {values}.")
+    return found

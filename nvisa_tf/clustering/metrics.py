@@ -96,6 +96,22 @@ def clustering_scores(labels: Any, clusters: Any) -> ClusteringScores:
     )
 
 
+def measures(labels: Any, probabilities: Any) -> dict[str, float]:
+    """Every measure against labels by its name in reports: the three accuracies, "nmi" and "ari".
+
+    Args:
+      labels: integers [n].
+      probabilities: of the clusters, [n, K]; an example's cluster is the likeliest.
+
+    Raises:
+      ValueError: other shapes, or nothing to score.
+    """
+    exemplar = exemplar_accuracy(labels, probabilities)
+    clusters = np.asarray(probabilities).argmax(1)
+    others = {"majority_accuracy": majority_accuracy(labels, clusters), "exemplar_accuracy": exemplar}
+    return {**clustering_scores(labels, clusters)._asdict(), **others}
+
+
 def cluster_sizes(clusters: Any, n_clusters: int) -> np.ndarray:
     """Examples in each cluster, int64 [n_clusters]."""
     return np.bincount(np.asarray(clusters), minlength=n_clusters)

@@ -12,6 +12,13 @@ from nvisa_tf.report.clusters import cluster_sections
 from nvisa_tf.report.text import counted, percent, score
 
 NOTHING = Markup("")
+MEASURES = {
+    "accuracy": ("accuracy", "one cluster for each class; the measure of most papers"),
+    "nmi": ("NMI", "normalized mutual information of clusters and classes"),
+    "ari": ("ARI", "adjusted Rand index; 0 by chance"),
+    "majority_accuracy": ("majority accuracy", "a cluster stands for its commonest class; reported for LTVAE, and called purity"),
+    "exemplar_accuracy": ("exemplar accuracy", "a cluster stands for the class of its surest example; reported for GMVAE"),
+}
 MANY = 24  # clusters, from which on their sizes are in columns
 
 
@@ -136,7 +143,27 @@ def _scores(content: dict[str, Any], names: Sequence[str]) -> Markup:
         "<p>Of {}. Labels were not used in training. Accuracy is the share that is right under the best pairing of clusters with classes; "
         "NMI (normalized mutual information) and ARI (adjusted Rand index) need no pairing.</p>"
     ).format(of)
-    return Markup('{}<dl class="tiles">{}</dl>{}').format(text, tiles, _confusion(scores["confusion"], names))
+    table = _measures(scores["measures"], scores["held_out"])
+    return Markup('{}<dl class="tiles">{}</dl>{}{}').format(text, tiles, table, _confusion(scores["confusion"], names))
+
+
+def _measures(rows: Sequence[Sequence[Any]], held_out: bool) -> Markup:
+    """The measures of papers, beside each other."""
+    if not rows:
+        return NOTHING
+    of = ["held out" if held_out else "all", "training data"][: len(rows[0]) - 1]
+    head = NOTHING.join(Markup('<th scope="col">{}</th>').format(name) for name in of)
+    body = NOTHING.join(
+        Markup('<tr><th scope="row">{}</th>{}<td>{}</td></tr>').format(
+            MEASURES[name][0], NOTHING.join(Markup("<td>{}</td>").format(score(value)) for value in values), MEASURES[name][1]
+        )
+        for name, *values in rows
+    )
+    return Markup(
+        '<div class="scroll card" tabindex="0" role="region" aria-label="Measures"><table>'
+        '<caption>What papers report, which is not all the same</caption><thead><tr><td></td>{}<th scope="col">what it is</th></tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(head, body)
 
 
 def _confusion(table: dict[str, Any] | None, names: Sequence[str]) -> Markup:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from nvisa_tf.clustering.metrics import cluster_sizes, clustering_scores, confusion_matrix
+from nvisa_tf.clustering.metrics import cluster_sizes, confusion_matrix, measures
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits, input_scaling, load_splits, value_range
 from nvisa_tf.evaluation.answers import table_of
@@ -114,10 +114,11 @@ def _write_to(trainer: Trainer, run: RunDirectory) -> None:
 def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: int, n_examples: int | None = None) -> dict[str, Any]:
     """Scores of a model on the test data, plain values.
 
-    Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound", unless it is not finite, of the
-    test data, which "held_out" says whether they were trained on; "mean_max_probability", the
-    mean over examples of the largest q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold",
-    "cluster_sizes", and what the model says of itself, as the "eps" at which alone bounds compare.
+    With labels there are the `measures` and "confusion", and under "training_data" the measures of the training data, where these are
+    others. Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound", unless it is not finite,
+    of the test data, which "held_out" says whether they were trained on; "mean_max_probability", the mean over examples of the largest
+    q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold", "cluster_sizes", and what the model
+    says of itself, as the "eps" at which alone bounds compare.
 
     Args:
       n_samples: of the importance-weighted bound.
@@ -137,7 +138,9 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
         "low_confidence_threshold": LOW_CONFIDENCE,
     }
     if test.y is not None:
-        report.update(clustering_scores(test.y, clusters)._asdict())
+        report.update(measures(test.y, probabilities))
+        if report["held_out"] and splits.train.y is not None:  # some papers score what was trained on
+            report["training_data"] = measures(splits.train.y, model.predict_proba(splits.train.x))
         report["confusion"] = confusion_matrix(test.y, clusters).tolist()
     if "density" in model.capabilities:
         some = test.x if n_examples is None else test.x[:n_examples]

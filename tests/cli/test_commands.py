@@ -152,8 +152,12 @@ def test_evaluate(finished_run, cli, tmp_path):
     assert "accuracy" in out
     scores = json.loads((tmp_path / "e.json").read_text())
     report = json.loads((finished_run / "run" / "report.json").read_text())
-    for name in ("accuracy", "nmi", "ari", "cluster_sizes", "confusion"):
+    for name in ("accuracy", "nmi", "ari", "majority_accuracy", "exemplar_accuracy", "cluster_sizes", "confusion"):
         assert scores[name] == report[name]
+    assert (
+        f"Of the scored examples: accuracy {100 * scores['accuracy']:.2f}%, majority accuracy {100 * scores['majority_accuracy']:.2f}%"
+        in out
+    )
     assert scores["held_out_iw_bound_samples"] == 300
     assert scores["held_out_iw_bound"] > report["held_out_iw_bound"] - 0.1  # more samples, a tighter bound
 

@@ -3,9 +3,10 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nvisa_tf import clustering_accuracy, clustering_scores, confusion_matrix
-from nvisa_tf.clustering.metrics import cluster_size_entropy, exemplar_accuracy, majority_accuracy
+from nvisa_tf.clustering.metrics import cluster_size_entropy, exemplar_accuracy, majority_accuracy, measures
 
 
 def best_by_enumeration(labels, clusters):
@@ -62,6 +63,18 @@ def test_measures_that_map_many_clusters_to_one_class(n_classes, n_clusters, rng
         np.mean([labels[surest[k]] == label for k, label in zip(clusters, labels, strict=True)])
     )
     assert exemplar_accuracy(labels, q) <= majority_accuracy(labels, clusters)
+
+
+def test_all_measures_by_name(rng):
+    labels, q = rng.integers(0, 3, 50), rng.dirichlet(np.ones(4), 50)
+    clusters = q.argmax(1)
+    assert measures(labels, q) == {
+        "accuracy": clustering_accuracy(labels, clusters),
+        "nmi": normalized_mutual_info_score(labels, clusters),
+        "ari": adjusted_rand_score(labels, clusters),
+        "majority_accuracy": majority_accuracy(labels, clusters),
+        "exemplar_accuracy": exemplar_accuracy(labels, q),
+    }
 
 
 def test_a_clusters_surest_example_may_be_of_another_cluster():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nvisa_tf import METHODS, ClusteringModel, Dataset, Monitor, RunConfig, StopReason, Trainer, TrainingStage, load_run
+from nvisa_tf.clustering.metrics import measures
 from nvisa_tf.config.run import section_of
 from nvisa_tf.data import Splits
 from nvisa_tf.export.bundle import export_run
@@ -237,4 +238,7 @@ def test_augmentation_is_not_ignored(case, config, splits, model):
 def test_the_report_scores_it(model, config, splits):
     report = score(model, splits, config, 3)
     assert {"accuracy", "nmi", "ari", "mean_max_probability", "low_confidence_fraction", "cluster_sizes", "method"} <= set(report)
+    assert {"majority_accuracy", "exemplar_accuracy"} <= set(report)
+    assert report["training_data"] == measures(splits.train.y, model.predict_proba(splits.train.x))
+    assert report["accuracy"] == measures(splits.test.y, model.predict_proba(splits.test.x))["accuracy"]
     assert ("held_out_iw_bound" in report) == ("density" in model.capabilities)

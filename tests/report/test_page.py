@@ -162,10 +162,18 @@ def test_scores_are_of_what_was_held_out(make_run, make_answers):
     path = write_report(run, config, splits, found, REPORT, ["a", "b", "c"])
     scores = read(path)[0]["scores"]
     assert (scores["of"], scores["held_out"], scores["accuracy"]) == (15, True, 1.0)
+    assert scores["measures"] == []  # a report of before has not all of them
     table = scores["confusion"]
     assert table["classes"] == ["ape", "bee", "cow"]
     assert table["clusters"] == [1, 2, 0]
     np.testing.assert_array_equal(table["counts"], 5 * np.eye(3))
+    measured = {"accuracy": 1.0, "nmi": 1.0, "ari": 1.0, "majority_accuracy": 0.875, "exemplar_accuracy": 0.25}
+    report = {**REPORT, **measured, "training_data": {name: value / 2 for name, value in measured.items()}}
+    path = write_report(run, config, splits, found, report, ["a", "b", "c"])
+    content, page = read(path)[0], path.read_text()
+    assert content["scores"]["measures"][3] == ["majority_accuracy", 0.875, 0.4375]
+    assert '<th scope="row">majority accuracy</th><td>87.5%</td><td>43.8%</td>' in page
+    assert '<th scope="col">held out</th><th scope="col">training data</th>' in page
     with pytest.raises(ValueError, match="not of these examples in the order of their file"):
         write_report(run, config, splits, found._replace(names=found.names[::-1]), REPORT, ["a", "b", "c"])
 
