@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.config.networks import AugmentationConfig, MixtureConfig, NetworkConfig
-from nvisa_tf.config.options import check_fields
+from nvisa_tf.config.options import check_fields, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,12 @@ class AEGMMOptions(NetworkConfig, AugmentationConfig, MixtureConfig):
     Raises:
       ValueError: a value out of range, or options that do not go together.
     """
+
+    likelihood: str = option(
+        "gaussian",
+        "what the autoencoder minimizes: squared error, or minus the log-likelihood of values in [0, 1]",
+        ("gaussian", "bernoulli"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -94,11 +94,21 @@ class PretrainingConfig:
     """An autoencoder that comes before a method's own training."""
 
     pretrain_epochs: int = option(50, "epochs of the autoencoder that comes first; 0, with init_from: none", minimum=0)
+    autoencoder_from: str = option(
+        "", "a run of any method with the same networks, whose autoencoder to begin with in place of one of its own; empty: none"
+    )
+
+    @property
+    def has_autoencoder(self) -> bool:
+        """Whether clusters are looked for among an autoencoder's codes, and not taken from a run's model."""
+        return bool(self.pretrain_epochs or self.autoencoder_from)
 
     def check_pretraining(self, train: Any) -> None:
-        """Raise ValueError where there is neither an autoencoder nor a run to begin with."""
-        if self.pretrain_epochs == 0 and not train.init_from:
+        """Raise ValueError where there is neither an autoencoder nor a run to begin with, or there are two."""
+        if not self.has_autoencoder and not train.init_from:
             raise ValueError("pretrain_epochs is 0, so there is no autoencoder; set pretrain_epochs to 1 or more.")
+        if self.autoencoder_from and train.init_from:
+            raise ValueError("init_from brings all weights, and autoencoder_from some; give one of them.")
 
 
 @dataclasses.dataclass(frozen=True)

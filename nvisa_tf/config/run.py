@@ -149,8 +149,8 @@ class RunConfig:
     def with_absolute_paths(self) -> RunConfig:
         """The same with its paths absolute, so that it means the same in another folder."""
         options = self.options()
-        names = ["data_dir", "init_from"] if self.data.dataset in DATASETS else ["dataset", "data_dir", "init_from"]
-        return self.replace({name: str(Path(options[name]).resolve()) for name in names if options[name]})
+        names = ["data_dir", "init_from", "autoencoder_from", *([] if self.data.dataset in DATASETS else ["dataset"])]
+        return self.replace({name: str(Path(options[name]).resolve()) for name in names if options.get(name)})
 
     def options(self) -> dict[str, Any]:
         """All options by bare name, but for the method."""

@@ -12,12 +12,17 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 
 from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, TrainConfig
+from nvisa_tf.data import Dataset
 from nvisa_tf.layers.networks import Decoder, LayerFactory
 from nvisa_tf.models.base import TrainingData
+from nvisa_tf.models.density import check_unit_interval
 from nvisa_tf.models.keras_model import ClusteringNetwork
 from nvisa_tf.models.pretraining import AutoencoderStage, augmentation_of, held_out_part
 from nvisa_tf.models.stage import derived_seed
+
+NETWORKS = ("input_shape", "latent_dim", "encoder_units", "decoder_units", "encoder_filters", "decoder_filters")
 
 
 class AutoencodingNetwork(ClusteringNetwork):
@@ -82,12 +87,13 @@ class AutoencodingNetwork(ClusteringNetwork):
             raise ValueError(f"{name} is trained by {self.options_class.__name__}, and the configuration is of {config.method}.")
         return config.model
 
-    def autoencoder_stage(self, data: TrainingData, options: Any, train: TrainConfig, **stage: Any) -> AutoencoderStage:
+    def autoencoder_stage(self, data: TrainingData, options: Any, train: TrainConfig, *, epochs: int, **stage: Any) -> AutoencoderStage:
         """The stage that trains trunk, code and decoder to give examples back.
 
         Args:
           data, options, train: of the run; the options are an `AugmentationConfig`.
-          **stage: epochs, learning_rate and what else `AutoencoderStage` takes.
+          epochs: none are trained where the options name a run whose autoencoder was taken.
+          **stage: learning_rate and what else `AutoencoderStage` takes.
         """
         return AutoencoderStage(
             self,
@@ -96,6 +102,8 @@ class AutoencodingNetwork(ClusteringNetwork):
             seed=derived_seed(train.seed, 0),
             shuffle_seed=derived_seed(train.seed, 1),
             augmentation=augmentation_of(options),
+            bernoulli=self.gives_logits,
+            epochs=0 if getattr(options, "autoencoder_from", "") else epochs,
             batch_size=train.batch_size,
             held_out=held_out_part(data) if train.stop_early else None,
             xla=train.xla,
@@ -110,14 +118,55 @@ class AutoencodingNetwork(ClusteringNetwork):
         """Encoder, code head and decoder."""
         return [self.encoder, self.code_head, self.decoder]
 
+    def check_data(self, train: Dataset, options: Any) -> None:
+        """Raise ValueError where the data cannot be used, or a Bernoulli likelihood meets values that are not in [0, 1]."""
+        super().check_data(train, options)
+        if self.gives_logits:
+            check_unit_interval(self, train)
+
+    def decoded_mean(self, z: tf.Tensor) -> tf.Tensor:
+        """The mean of p(x|z) on the model's scale, [n, d]; z: [n, D]."""
+        mean = self.decoder(z)[0]
+        return tf.sigmoid(mean) if self.gives_logits else mean
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the decoder gives logits of values in [0, 1], and no values."""
+        return getattr(self.config, "likelihood", "gaussian") == "bernoulli"
+
+    def take_autoencoder(self, other: Any, source: str) -> None:
+        """Take encoder, code head, decoder and input scaling of another method's model, and no clusters.
+
+        Args:
+          other: a model with an autoencoder.
+          source: where `other` is from, the begin of a sentence, such as "autoencoder_from: runs/a".
+
+        Raises:
+          ValueError: it has no such autoencoder, or one of other networks; nothing is changed.
+        """
+        if not isinstance(other, AutoencodingNetwork):
+            raise ValueError(f"{source} is a run of {type(other).__name__}, which has no autoencoder that could be taken.")
+        for name in NETWORKS:
+            here, there = getattr(self.config, name), getattr(other.config, name)
+            if here != there:
+                raise ValueError(f"{source} has {name} {as_text(there)} and this run {as_text(here)}; they must be the same.")
+        if self.gives_logits != other.gives_logits:
+            what = {True: "a Bernoulli likelihood", False: "squared error"}
+            raise ValueError(f"{source} has {what[other.gives_logits]} and this run {what[self.gives_logits]}; they must be the same.")
+        for mine, its in ((self.encoder, other.encoder), (self.code_head, other.code_head)):
+            mine.set_weights(its.get_weights())
+        for name in ("trunk", "loc"):
+            getattr(self.decoder, name).set_weights(getattr(other.decoder, name).get_weights())
+        self.input_scale.assign(other.input_scale)
+        self.input_shift.assign(other.input_shift)
+
     def take_prior(self, other: Any) -> None:
         """The prior's weights, or those of what stands in for it."""
         self.prior.set_weights(other.prior.get_weights())
 
     def shapes_of_weights(self) -> dict[str, Any]:
         """The networks' part of the configuration."""
-        names = ("input_shape", "n_clusters", "latent_dim", "encoder_units", "decoder_units", "encoder_filters", "decoder_filters")
-        return {name: getattr(self.config, name) for name in names}
+        return {name: getattr(self.config, name) for name in ("n_clusters", *NETWORKS)}
 
     def report_metrics(self) -> dict[str, float | int]:
         """Nothing beside its scores."""

@@ -207,6 +207,10 @@ class ClusteringModel(Protocol):
         """
         ...
 
+    def take_autoencoder(self, other: Any, source: str) -> None:
+        """Begin with the autoencoder and the input scaling of a model of any method; arguments and errors as `take_weights`."""
+        ...
+
     def set_preprocessing(self, scale: Any, shift: Any = 0.0) -> None:
         """Make the model see x * scale + shift. Both broadcast to [input_dim], x flattened."""
         ...

@@ -25,6 +25,7 @@ from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.models.autoencoding import AutoencodingNetwork
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import encode_all, weights_of
+from nvisa_tf.models.pretraining import rescale
 from nvisa_tf.models.stage import GradientStage, derived_seed
 
 MOMENTUM = 0.9  # of DEC's gradient descent
@@ -190,7 +191,7 @@ class DECStage(GradientStage):
             optimizer=optimizer,
             xla=train.xla,
         )
-        self.model, self._data, self._tolerance, self._run_seed = model, data, options.tolerance, train.seed
+        self.model, self._data, self._options, self._run_seed = model, data, options, train.seed
         self.refresh_steps = options.target_steps
         self._stopped = tf.Variable(0, dtype=tf.int64, trainable=False)  # the step at which clusters had settled; 0: they have not
         self._changed = tf.Variable(np.nan, dtype=tf.float32, trainable=False)
@@ -228,19 +229,20 @@ class DECStage(GradientStage):
         return f"ended at step {stopped} of {self.most_steps}, as {changed:.2%} of the clusters changed since the target before"
 
     def begin(self) -> None:
-        """Cluster the codes by k-means, the best of ten, for the centres, and make the first target.
+        """Bring the codes to a standard deviation of 1, cluster them by k-means, the best of ten, and make the first target.
+
+        A run with `init_from` and without an autoencoder goes on from the centres that it was given.
 
         Raises:
-          ValueError: the codes are not finite.
+          ValueError: the codes are not finite, or all the same.
         """
-        model, test = self.model, self._data.test
-        codes = encode_all(model.embedding, self._data.train)
-        if not np.isfinite(codes).all():
-            raise ValueError("The autoencoder's codes are not finite; rescale the data, or set a lower learning rate.")
-        self._data.tell(f"{self.name}: k-means of {len(codes)} codes")
-        model.prior.loc.assign(fit_mixture(codes, model.config.n_clusters, "ae_kmeans", derived_seed(self._run_seed, 3)).means)
+        model, train, test = self.model, self._data.train, self._data.test
+        self.report = {"method": self.name, "examples": len(train)}
+        if self._options.has_autoencoder:
+            codes = rescale(model.decoder, model.code_head, encode_all(model.embedding, train))
+            self._data.tell(f"{self.name}: k-means of {len(codes)} codes")
+            model.prior.loc.assign(fit_mixture(codes, model.config.n_clusters, "ae_kmeans", derived_seed(self._run_seed, 3)).means)
         self.renew()
-        self.report = {"method": self.name, "examples": len(codes)}
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
 
@@ -256,7 +258,7 @@ class DECStage(GradientStage):
         """Renew the target, and end where hardly a cluster changed."""
         changed = float(np.mean(self.renew() != self.clusters.numpy()))
         self._changed.assign(changed)
-        if changed < self._tolerance:
+        if changed < self._options.tolerance:
             self._stopped.assign(self.step)
 
     def train_step(self, batch: tf.Tensor) -> None:

@@ -253,6 +253,14 @@ class ClusteringNetwork(keras.Model):
         self.input_scale.assign(other.input_scale)
         self.input_shift.assign(other.input_shift)
 
+    def take_autoencoder(self, other: Any, source: str) -> None:
+        """Only of methods that train an autoencoder first.
+
+        Raises:
+          ValueError: this is none of them.
+        """
+        raise ValueError(f"{source} cannot be used, as {type(self).__name__} does not begin with an autoencoder.")
+
     def shapes_of_weights(self) -> dict[str, Any]:
         """The options that the weights' number, shapes and meaning depend on."""
         raise NotImplementedError

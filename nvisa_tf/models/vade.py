@@ -68,8 +68,7 @@ class VaDE(VAENetwork):
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The autoencoder, then the model."""
         options, train = self.options_of(config), config.train
-        bernoulli = options.likelihood == "bernoulli"
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3)
         return [autoencoder, VaDEStage(self, data, options, train)]
 
 
@@ -88,7 +87,7 @@ class VaDEStage(VAEStage):
         weights = [*weights_of_vae(model), *weights_of(model.prior)]
         optimizer = FusedAdam(rate, epsilon=ADAM_EPSILON)
         super().__init__("vade", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
-        self._data, self._has_autoencoder = data, options.pretrain_epochs > 0
+        self._data, self._has_autoencoder = data, options.has_autoencoder
 
     def begin(self) -> None:
         """Bring the codes to a standard deviation of 1, fit a diagonal mixture, and give q(z|x) a small scale.

@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.config.vae import VAEConfig
-from nvisa_tf.data import Dataset
 from nvisa_tf.layers import distributions as dist
 from nvisa_tf.layers.augmentation import augment
 from nvisa_tf.layers.networks import LayerFactory
@@ -97,12 +96,6 @@ class VAENetwork(AutoencodingNetwork):
     def shapes_of_weights(self) -> dict[str, Any]:
         """The networks' part of the configuration, and whether the decoder has scales."""
         return {**super().shapes_of_weights(), "likelihood": self.config.likelihood}
-
-    def check_data(self, train: Dataset, options: Any) -> None:
-        """Raise ValueError where the data cannot be used, or a Bernoulli likelihood meets values that are not in [0, 1]."""
-        super().check_data(train, options)
-        if self.config.likelihood == "bernoulli":
-            density.check_unit_interval(self, train)
 
 
 class VAEStage(GradientStage):

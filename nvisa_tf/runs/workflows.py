@@ -43,10 +43,12 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     Args:
       config: of the run.
       splits: its data.
-      start: with the weights and the input scaling of the run `init_from`, if one is named; False: where a checkpoint brings all of it.
+      start: with the weights and the input scaling of the run `init_from` or `autoencoder_from`, if one is named; False: where a
+        checkpoint brings all of it.
 
     Raises:
-      ValueError: data that do not suit the method or its options, or an `init_from` that is no run or one of another model.
+      ValueError: data that do not suit the method or its options, or an `init_from` or `autoencoder_from` that is no run or one of
+        another model.
     """
     train = splits.train
     options = dataclasses.replace(config.model, input_shape=train.shape)
@@ -55,7 +57,10 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     source = config.train.init_from
     if start and source:
         model.take_weights(load_run(source)[0], f"init_from: {source}")
-    if start or not source:  # else a checkpoint has the scaling that counts
+    autoencoder = config.options().get("autoencoder_from")
+    if start and autoencoder:
+        model.take_autoencoder(load_run(autoencoder)[0], f"autoencoder_from: {autoencoder}")
+    if start or not (source or autoencoder):  # else a checkpoint has the scaling that counts
         model.check_data(train, options)
     return model
 

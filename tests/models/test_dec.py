@@ -8,7 +8,8 @@ from sklearn.cluster import KMeans
 from nvisa_tf import Dataset, Monitor, RunConfig, Trainer, clustering_accuracy
 from nvisa_tf.clustering.mixtures import FITS
 from nvisa_tf.data import Splits
-from nvisa_tf.models.dec import log_assignment, target_distribution
+from nvisa_tf.models.base import TrainingData
+from nvisa_tf.models.dec import DEC, log_assignment, target_distribution
 from nvisa_tf.models.stage import derived_seed
 from nvisa_tf.runs.workflows import build_model, resume_run, start_run
 
@@ -155,6 +156,17 @@ def test_killed_between_two_targets_and_resumed_it_ends_the_same(method, step, d
     again.train()
     for a, b in zip(again.model.variables, whole.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_run_goes_on_from_the_centres_that_it_is_given(data):
+    first = made("dec", data, epochs=3)
+    first.train()
+    config = RunConfig.of("dec", {**OPTIONS, "pretrain_epochs": 0, "init_from": "somewhere"})
+    model = DEC(first.model.config, seed=9)
+    model.take_weights(first.model, "init_from: somewhere")
+    model.stages(TrainingData(data, data), config)[-1].begin()
+    for mine, its in zip(model.variables, first.model.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), its.numpy())
 
 
 def test_what_it_cannot_do_is_said(data):
