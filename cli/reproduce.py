@@ -8,14 +8,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from nvisa_tf.cli import table1
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.process import end_on_signals, train_command
 from nvisa_tf.config.presets import PRESETS
 from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.reproduce import ablation, table1, tables
+from nvisa_tf.reproduce import ablation, tables
 from nvisa_tf.reproduce.ablation import Row, run_config
-from nvisa_tf.reproduce.table1 import TABLE1
+from nvisa_tf.reproduce.table1 import OF_PAPER
 from nvisa_tf.runs.jobs import Job, Outcome, outcome, run_all
 
 PICTURES = "losses.png, samples.png, latent.png"
@@ -26,11 +27,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     text = "train on the data sets of the paper's table of accuracies from several seeds, and set the results beside it"
     of_table1 = commands.add_parser("table1", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-    of_table1.add_argument("--datasets", type=names, default=tuple(TABLE1), metavar="NAME,NAME", help=f"(default {','.join(TABLE1)})")
+    of_table1.add_argument(
+        "--datasets", type=names, default=OF_PAPER, metavar="NAME,NAME", help=f"as for train (default {','.join(OF_PAPER)})"
+    )
+    of_table1.add_argument("--methods", type=names, default=("all",), metavar="NAME,NAME", help="which, or all (default all)")
+    of_table1.add_argument(
+        "--presets", type=names, default=(), metavar="NAME,NAME", help="in place of the presets that the methods have for so many examples"
+    )
     text = "run every row of the paper's ablation table, and the methods beyond it"
     of_ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     of_ablation.add_argument("--dataset", default="mnist", metavar="NAME", help="as for train (default mnist)")
     of_ablation.add_argument("--rows", type=names, default=(), metavar="ROW,ROW", help="which rows (default: all)")
+    of_ablation.add_argument(
+        "--preset", choices=list(PRESETS), default="random_fast", help="options that the rows change (default random_fast)"
+    )
+    of_ablation.add_argument(
+        "--points", type=int, default=10_000, metavar="N", help="examples in the map of the latent space (default 10,000)"
+    )
     for table in (of_table1, of_ablation):
         table.add_argument(
             "--out",
@@ -40,17 +53,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         )
         table.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
         table.add_argument(
-            "--preset", choices=list(PRESETS), default="random_fast", help="options that the rows change (default random_fast)"
-        )
-        table.add_argument(
             "--epochs", type=int, default=None, metavar="N", help="of every row; schedules scale with it (default: the preset's)"
         )
         table.add_argument("--seeds", type=seeds, default=(0,), metavar="N-N", help="such as 0-4 or 0,3 (default 0)")
         table.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each with its share of the cores (default 1)")
         table.add_argument("--dry-run", action="store_true", help="list the runs with a time estimate, and stop (default: run them)")
-        table.add_argument(
-            "--points", type=int, default=10_000, metavar="N", help="examples in the figure of the latent space (default 10,000)"
-        )
     text = "draw the loss curves, samples and latent space of runs"
     figures = commands.add_parser("figures", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     figures.add_argument("runs", nargs="+", metavar="RUN", help="run directories; the latent space is the last one's")
@@ -76,12 +83,14 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def run(flags: argparse.Namespace) -> int:
     """Run the table, or draw."""
+    if getattr(flags, "jobs", 1) < 1:
+        raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
+    if flags.what == "table1":
+        return _table1(flags)
     if flags.points < 10:
         raise ValueError(f"--points is {flags.points}; it must be at least 10.")
     if flags.what == "figures":
         return _figures(flags, Path(flags.out))
-    if flags.what == "table1":
-        return _table(flags, Path(flags.out), table1.choose(flags.datasets), {"data_dir": flags.data_dir})
     return _table(flags, Path(flags.out), ablation.choose(flags.rows), {"dataset": flags.dataset, "data_dir": flags.data_dir})
 
 
@@ -92,9 +101,17 @@ def _make(folder: Path) -> None:
         raise ValueError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
 
+def _table1(flags: argparse.Namespace) -> int:
+    plans = table1.plans_of(flags)
+    jobs = [job for part in table1.jobs_of(plans) for job in part]
+    before = {job: outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
+    if flags.dry_run:
+        return _list(jobs, before)
+    _make(Path(flags.out))
+    return table1.run(plans, flags)
+
+
 def _table(flags: argparse.Namespace, out: Path, rows: dict[str, Row], common: dict[str, Any]) -> int:
-    if flags.jobs < 1:
-        raise ValueError(f"--jobs is {flags.jobs}; it must be at least 1.")
     jobs = [
         Job(name, seed, run_config(row, flags.preset, seed, flags.epochs, common), out / "runs" / f"{name}-seed{seed}")
         for name, row in rows.items()

@@ -1,23 +1,184 @@
-"""The rows of the paper's table of accuracies (Li et al., IJCNN 2020) whose data sets are known by name here."""
+"""The paper's table of accuracies (Li et al., IJCNN 2020): its figures, and the runs that stand beside them.
+
+Methods that begin with an autoencoder share it: one is trained for a data set, a seed and the networks that they have, as a run of AE+GMM.
+"""
 
 from __future__ import annotations
 
-from nvisa_tf.config.options import near
-from nvisa_tf.reproduce.ablation import Row
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-TABLE1: dict[str, Row] = {
-    "mnist": Row("NVISA", "MNIST", "96.55 +- 2.64, best 98.40", {"dataset": "mnist"}),
-    "fashion_mnist": Row("NVISA", "Fashion-MNIST", "62.63 +- 2.92, best 66.14", {"dataset": "fashion_mnist"}),
+from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.options import near
+from nvisa_tf.config.presets import automatic, method_of, preset
+from nvisa_tf.config.run import RunConfig, section_of
+from nvisa_tf.reproduce.ablation import Row, run_config
+from nvisa_tf.runs.jobs import Job
+
+OF_PAPER = ("mnist", "fashion_mnist")  # of its data sets, those that are known by name here
+FROM_RANDOM_WEIGHTS = "random_fast"  # of nvisa, as in the paper's table
+
+
+class PaperRow(NamedTuple):
+    """What the paper has of a method.
+
+    Attributes:
+      title: its name there.
+      figures: in percent, by data set; "-": none.
+      measure: the measure of these, as reports call it; that of the original papers, which the table cites.
+      of_training_data: whether it is of the data that were trained on.
+    """
+
+    title: str
+    figures: Mapping[str, str]
+    measure: str = "accuracy"
+    of_training_data: bool = False
+
+
+PAPER: dict[str, PaperRow] = {
+    "ae_gmm": PaperRow("AE+GMM", {"mnist": "84.27", "fashion_mnist": "53.83"}),
+    "vae_gmm": PaperRow("VAE+GMM", {"mnist": "76.87", "fashion_mnist": "53.43"}),
+    "dec": PaperRow("DEC", {"mnist": "84.30", "fashion_mnist": "57.58"}),
+    "gm_gan": PaperRow("GM-GAN", {"mnist": "99.24", "fashion_mnist": "58.16"}),
+    "gmvae": PaperRow("GMVAE", {"mnist": "88.54", "fashion_mnist": "50.15"}, "exemplar_accuracy"),
+    "vade": PaperRow("VaDE", {"mnist": "94.46", "fashion_mnist": "56.12"}),
+    "ltvae_gmm": PaperRow("LTVAE-GMM", {"mnist": "86.31", "fashion_mnist": "55.69"}, "accuracy", True),
+    "ltvae": PaperRow("LTVAE-full", {"mnist": "86.32", "fashion_mnist": "61.32"}, "majority_accuracy", True),
+    "nvisa": PaperRow("NVISA", {"mnist": "96.55 +- 2.64, best 98.40", "fashion_mnist": "62.63 +- 2.92, best 66.14"}),
 }
 
 
-def choose(names: tuple[str, ...]) -> dict[str, Row]:
-    """The rows of these data sets, in the table's order.
+class Entry(NamedTuple):
+    """A row of our table: a method with a preset on a data set."""
+
+    dataset: str
+    method: str
+    preset: str
+
+    @property
+    def name(self) -> str:
+        """Of its jobs."""
+        return f"{Path(self.dataset).stem}-{self.preset}"
+
+    @property
+    def paper(self) -> PaperRow:
+        """What the paper has; of a method that it has not, nothing."""
+        return PAPER.get(self.method, PaperRow(self.method, {}))
+
+
+def methods_of(names: Sequence[str]) -> list[str]:
+    """The methods of these names, in the order of the paper's table, those that it has not at the end; "all" is every one.
 
     Raises:
-      ValueError: the paper has no row of a data set, or it is not known by name.
+      ValueError: there is no such method.
     """
     for name in names:
-        if name not in TABLE1:
-            raise ValueError(f"There is no row for the data set {name!r}{near(name, TABLE1)}.")
-    return {name: row for name, row in TABLE1.items() if name in names}
+        if name != "all" and name not in METHODS:
+            raise ValueError(f"There is no method {name!r}{near(name, METHODS)}.")
+    return [name for name in dict.fromkeys([*PAPER, *METHODS]) if name in METHODS and (name in names or "all" in names)]
+
+
+def check_datasets(names: Sequence[str]) -> None:
+    """Raise ValueError for a data set that is neither known by name nor a file or folder."""
+    for name in names:
+        if name not in DATASETS and not Path(name).exists():
+            raise ValueError(f"There is no data set {name!r}{near(name, DATASETS)}.")
+
+
+def entries(dataset: str, methods: Sequence[str], presets: Sequence[str], n_examples: int, are_images: bool) -> list[Entry]:
+    """The rows of a data set: each method with the presets that are named for it, else with its own for so many examples.
+
+    Raises:
+      ValueError: a preset that there is not, or that is of none of the methods.
+    """
+    for name in presets:
+        if method_of(name) not in methods:
+            raise ValueError(f"The preset {name} is of the method {method_of(name)}, which is not among --methods; name that too.")
+
+    def own(method: str) -> str:
+        is_default = method == "nvisa" and are_images and not presets
+        return FROM_RANDOM_WEIGHTS if is_default else automatic(method, n_examples, are_images)
+
+    chosen = {method: [name for name in presets if method_of(name) == method] for method in methods}
+    return [Entry(dataset, method, name) for method in methods for name in chosen[method] or [own(method)]]
+
+
+class Plan(NamedTuple):
+    """What is to be run for one row and seed: its job, and the one whose autoencoder it begins with, if it needs one."""
+
+    entry: Entry
+    job: Job
+    autoencoder: Job | None
+
+
+def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping[str, Any]) -> Plan:
+    """One row's run of a seed, in a folder under `out`.
+
+    Args:
+      entry: of the table.
+      seed: of the run.
+      out: where the runs are.
+      epochs: of the last stage with steps, instead of the preset's; None: the preset's.
+      common: options for every row.
+    """
+    given = {**common, "dataset": entry.dataset}
+    if entry.method == "nvisa":
+        config = run_config(Row("", "", "", {}), entry.preset, seed, epochs, given)
+    else:
+        lengths = {} if epochs is None else {"epochs": epochs}
+        config = RunConfig().replace({**preset(entry.preset), **lengths, **given, "seed": seed})
+    folder = out / f"{entry.name}-seed{seed}"
+    shared = autoencoder_of(config, entry.preset.endswith("_small"))
+    if shared is None:
+        return Plan(entry, Job(entry.name, seed, config, folder), None)
+    name = f"{Path(entry.dataset).stem}-{name_of(shared)}"
+    job = Job(name, seed, shared, out / f"{name}-seed{seed}")
+    config = config.replace({"autoencoder_from": str(job.folder.resolve())})
+    return Plan(entry, Job(entry.name, seed, config, folder), job)
+
+
+def autoencoder_of(config: RunConfig, is_small: bool) -> RunConfig | None:
+    """The run of AE+GMM whose autoencoder a run can begin with; None where its method trains none first.
+
+    Its networks, their inputs, its epochs and what it minimizes are those of `config`; batches and rate are of AE+GMM's own preset, so that
+    methods with other batches share it.
+    """
+    options = config.options()
+    if not options.get("pretrain_epochs"):
+        return None
+    known = section_of("ae_gmm")
+    networks = {field for field, section in known.items() if section == "model"} - {"covariance"}
+    taken = {name: value for name, value in options.items() if name in networks or known.get(name) == "data"}
+    of_run = {"epochs": options["pretrain_epochs"], "seed": options["seed"]}
+    return RunConfig().replace({**preset("ae_gmm_small" if is_small else "ae_gmm"), **taken, **of_run})
+
+
+def name_of(autoencoder: RunConfig) -> str:
+    """A name that tells the autoencoders of one data set apart, such as "autoencoder-gaussian-500-500-2000-50"."""
+    model: NetworkConfig = autoencoder.model
+    options = autoencoder.options()
+    filters = [f"c{n}" for n in model.encoder_filters]
+    changed = ["augmented"] if options["augment"] else []
+    parts = ["autoencoder", options["likelihood"], *filters, *map(str, model.encoder_units), str(autoencoder.train.epochs), *changed]
+    return "-".join(parts)
+
+
+def merged(plans: Sequence[Plan]) -> list[Plan]:
+    """The same where a row that is such an autoencoder's run is taken for it, and every autoencoder is one job."""
+    by_config = {plan.job.config: plan.job for plan in plans}
+
+    def shared(job: Job) -> Job:
+        return by_config.setdefault(job.config, job)
+
+    found = []
+    for one in plans:
+        if one.autoencoder is None:
+            found.append(one)
+            continue
+        job = shared(one.autoencoder)
+        config = one.job.config.replace({"autoencoder_from": str(job.folder.resolve())})
+        found.append(one._replace(job=Job(one.job.name, one.job.seed, config, one.job.folder), autoencoder=job))
+    return found

@@ -1,0 +1,104 @@
+"""nvisa-tf reproduce table1: every method on the paper's data sets, beside its figures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
+from nvisa_tf.cli.process import end_on_signals, train_command
+from nvisa_tf.config.run import DataConfig
+from nvisa_tf.data import load_splits
+from nvisa_tf.io.files import write_text
+from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.reproduce import table1, table1_results
+from nvisa_tf.reproduce.table1 import Plan
+from nvisa_tf.reproduce.table1_results import Result
+from nvisa_tf.runs.jobs import Job, outcome, run_all
+
+
+def plans_of(flags: argparse.Namespace) -> list[Plan]:
+    """All runs of the table, from the flags; ValueError where these make no sense together."""
+    table1.check_datasets(flags.datasets)
+    methods = table1.methods_of(flags.methods)
+    if flags.epochs is not None and flags.epochs < 1:
+        raise ValueError(f"--epochs is {flags.epochs}; the rows of a table need 1 or more.")
+    found = []
+    for dataset in flags.datasets:
+        train = load_splits(DataConfig(dataset=dataset, data_dir=flags.data_dir)).train
+        for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image):
+            for seed in flags.seeds:
+                found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, {"data_dir": flags.data_dir}))
+    return table1.merged(found)
+
+
+def jobs_of(plans: Sequence[Plan]) -> tuple[list[Job], list[Job]]:
+    """The autoencoders, and the other runs, each once; a row that is such an autoencoder is among the former."""
+    first = list(dict.fromkeys(plan.autoencoder for plan in plans if plan.autoencoder))
+    return first, [job for job in dict.fromkeys(plan.job for plan in plans) if job not in first]
+
+
+def run(plans: Sequence[Plan], flags: argparse.Namespace) -> int:
+    """Run what is not done, the autoencoders first, and write the table."""
+    out = Path(flags.out)
+    end_on_signals()  # the runs save a checkpoint and end
+
+    def tell(text: str) -> None:
+        print(text, flush=True)
+
+    first, others = jobs_of(plans)
+    failed = run_all(first, flags.jobs, tell, train_command)
+    without = {plan.job for plan in plans if plan.autoencoder and outcome(plan.autoencoder).status != "done"}
+    for job in sorted(job.folder.name for job in without):
+        tell(f"{job}: not run, as its autoencoder is not there")
+    failed += len(without) + run_all([job for job in others if job not in without], flags.jobs, tell, train_command)
+    results = _results(plans)
+    write_text(out / "table1.csv", table1_results.as_csv(results))
+    table = table1_results.as_markdown(results)
+    write_text(out / "table1.md", table)
+    print(table)
+    print(f"Written to {out}: {', '.join(['table1.csv', 'table1.md', *_draw(results, out)])}.")
+    if failed:
+        print(f"{failed} run(s) ended before their end; the same command goes on with them.")
+    return EXIT_FAILURE if failed else 0
+
+
+def _results(plans: Sequence[Plan]) -> list[Result]:
+    """What came of every run, with the criterion's choice among the seeds of each row."""
+    with quiet_stderr():
+        from nvisa_tf.runs import restarts
+    found = []
+    for plan in plans:
+        after = outcome(plan.job)
+        report = RunDirectory.open(plan.job.folder).report() if after.status == "done" else {}
+        before = outcome(plan.autoencoder).minutes if plan.autoencoder else None
+        found.append(Result(plan.entry, plan.job, after, report, before or 0.0))
+    chosen: set[Path] = set()
+    for of_entry in table1_results.by_entry(found).values():
+        done = [one.job for one in of_entry if one.is_done]
+        if len(done) > 1:
+            compared = restarts.compare([job.folder for job in done], load_splits(done[0].config.data).test.x)
+            chosen.add(restarts.choose(compared, restarts.default_criterion(compared)).path)
+    return [one._replace(chosen=one.job.folder in chosen) for one in found]
+
+
+def _draw(results: Sequence[Result], out: Path) -> list[str]:
+    """The pictures that can be drawn, by name: of the accuracies, and samples of a model of each row that has some."""
+    with quiet_stderr():
+        from nvisa_tf.reproduce.figures import save_samples
+        from nvisa_tf.runs.workflows import load_run
+    drawn = []
+    done = [one for one in results if one.is_done]
+    if any(one.measure("accuracy") is not None for one in done):
+        table1_results.save_picture(out / "table1.png", results)
+        drawn.append("table1.png")
+    models = {}
+    for entry, of_entry in table1_results.by_entry(done).items():
+        model = load_run(of_entry[0].job.folder)[0]
+        if "generate" in model.capabilities:
+            models[f"{entry.paper.title}, {Path(entry.dataset).stem}"] = model
+    if models:
+        save_samples(out / "samples.png", models)
+        drawn.append("samples.png")
+    return drawn
