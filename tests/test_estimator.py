@@ -231,7 +231,7 @@ def test_images_start_from_clusters_by_default(bar_images):
         ({"verbose": 3}, None, "verbose is 3; it must be 0, 1 or 2"),
         ({"callbacks": [print]}, None, "each must be an nvisa_tf.Monitor"),
         ({"callbacks": Monitor()}, None, "it must be a list of nvisa_tf.Monitor objects"),
-        ({"method": "dec"}, None, "method is 'dec'"),
+        ({"method": "dek"}, None, "method is 'dek'"),
         ({"preset": "ae_gmm"}, None, "The preset ae_gmm is of the method ae_gmm, and method is nvisa"),
         ({"options": {"n_clusters": 3}}, None, "options has n_clusters; give it to NVISAClustering as its parameter n_clusters"),
         ({"options": {"seed": 3}}, None, "as its parameter random_state"),

@@ -5,23 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nvisa_tf.config.networks import AugmentationConfig, MixtureConfig, NetworkConfig
-from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.networks import AugmentationConfig, GenerativeConfig, MixtureConfig
+from nvisa_tf.config.options import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
-class AEGMMOptions(NetworkConfig, AugmentationConfig, MixtureConfig):
-    """All of AE+GMM's own options (the first row of the table of Li et al., IJCNN 2020).
+class AEGMMOptions(GenerativeConfig, AugmentationConfig, MixtureConfig):
+    """All of AE+GMM's own options (the first row of the table of Li et al., IJCNN 2020). A gaussian p(x|z) stands for squared error.
 
     Raises:
       ValueError: a value out of range, or options that do not go together.
     """
-
-    likelihood: str = option(
-        "gaussian",
-        "what the autoencoder minimizes: squared error, or minus the log-likelihood of values in [0, 1]",
-        ("gaussian", "bernoulli"),
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
