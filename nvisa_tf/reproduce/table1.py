@@ -82,10 +82,12 @@ def methods_of(names: Sequence[str]) -> list[str]:
 
 
 def check_datasets(names: Sequence[str]) -> None:
-    """Raise ValueError for a data set that is neither known by name nor a file or folder."""
+    """Raise ValueError for a data set that is neither known by name nor a file or folder, or for two whose runs would have one name."""
     for name in names:
         if name not in DATASETS and not Path(name).exists():
             raise ValueError(f"There is no data set {name!r}{near(name, DATASETS)}.")
+    if len({Path(name).stem for name in names}) < len(names):
+        raise ValueError(f"Two of the data sets {', '.join(names)} have the same name, and so would their runs; rename one.")
 
 
 def entries(dataset: str, methods: Sequence[str], presets: Sequence[str], n_examples: int, are_images: bool) -> list[Entry]:

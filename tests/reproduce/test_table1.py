@@ -83,6 +83,14 @@ def test_bad_flags_are_refused_before_anything_is_made(words, message, tmp_path)
     assert not (tmp_path / "t").exists()
 
 
+def test_two_data_sets_of_one_name_are_refused(tmp_path, blobs_file):
+    other = tmp_path / Path(blobs_file).name
+    other.write_bytes(Path(blobs_file).read_bytes())
+    flags = _parse(["nvisa-tf", "reproduce", "table1", "--datasets", f"{blobs_file},{other}", "--out", str(tmp_path / "t")])
+    with pytest.raises(ValueError, match="have the same name"):
+        reproduce.run(flags)
+
+
 def test_runs_table_and_pictures(forked_runs, tmp_path, blobs_file, monkeypatch, capsys):
     for name in ("dec_small", "idec_small"):
         monkeypatch.setitem(PRESETS, name, {**PRESETS[name], "pretrain_epochs": 1, "encoder_units": (16,), "decoder_units": (16,)})
