@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nvisa_tf.config.ae_gmm import AEGMMOptions
 from nvisa_tf.config.dec import DECOptions, IDECOptions
+from nvisa_tf.config.ltvae import LTVAEGMMOptions
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.vae import VaDEOptions, VAEGMMOptions
@@ -85,6 +86,15 @@ METHODS: dict[str, Method] = {
         small_preset="vade_small",
         large_preset="vade",
         vector_preset="vade_vectors",
+        has_density=True,
+    ),
+    "ltvae_gmm": Method(
+        LTVAEGMMOptions,
+        "nvisa_tf.models.ltvae:LTVAEGMM",
+        "a variational autoencoder with a mixture as its prior, learned by stepwise EM beside the network (Li et al., ICLR 2019)",
+        small_preset="ltvae_gmm_small",
+        large_preset="ltvae_gmm",
+        vector_preset="ltvae_gmm_vectors",
         has_density=True,
     ),
 }

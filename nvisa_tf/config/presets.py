@@ -72,6 +72,10 @@ DEC_SMALL: dict[str, Any] = {
 VAE_SMALL: dict[str, Any] = {"encoder_units": (256, 256), "decoder_units": (256, 256)}
 # The authors' rate and batch too.
 VADE: dict[str, Any] = {**WIDE, "batch_size": 100, "learning_rate": 2e-3, "pretrain_epochs": 100, "epochs": 60}
+# The authors' batch too; they train for 300 epochs at a rate of 1e-4.
+LTVAE: dict[str, Any] = {**WIDE, "pretrain_epochs": 100, "epochs": 50}
+LTVAE_SLOW: dict[str, Any] = {**LTVAE, "pretrain_epochs": 200, "epochs": 150}
+LTVAE_SMALL: dict[str, Any] = {**VAE_SMALL, "pretrain_epochs": 400, "epochs": 200, "eval_epochs": 20.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
     "random_fast": RANDOM_FAST,
@@ -182,6 +186,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "vade_slow": {"method": "vade", **VADE, "likelihood": "bernoulli", "pretrain_epochs": 200, "epochs": 150},
     "vade_small": {**VAE_SMALL, "method": "vade", "likelihood": "bernoulli", "pretrain_epochs": 400, "epochs": 200, "eval_epochs": 20.0},
     "vade_vectors": {**VAE_SMALL, "method": "vade", "pretrain_epochs": 200, "epochs": 200, "eval_epochs": 20.0},
+    "ltvae_gmm": {"method": "ltvae_gmm", **LTVAE, "likelihood": "bernoulli"},
+    "ltvae_gmm_slow": {"method": "ltvae_gmm", **LTVAE_SLOW, "likelihood": "bernoulli"},
+    "ltvae_gmm_small": {"method": "ltvae_gmm", **LTVAE_SMALL, "likelihood": "bernoulli"},
+    "ltvae_gmm_vectors": {"method": "ltvae_gmm", **LTVAE_SMALL, "pretrain_epochs": 200},
     "ae_gmm": {"method": "ae_gmm", **WIDE, "epochs": 100},
     "ae_gmm_slow": {"method": "ae_gmm", **WIDE, "epochs": 300},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},

@@ -139,8 +139,13 @@ class VAEStage(GradientStage):
         x = self.model.preprocess(batch)
         noise = tf.random.stateless_normal([tf.shape(x)[0], self.model.config.latent_dim], seeds[1])
         with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(self.bound(x, noise))
+            bound, z = self.bound_and_sample(x, noise)
+            loss = -tf.reduce_mean(bound)
         self.learn(tape, loss)
+        self.after_step(z)
+
+    def after_step(self, z: tf.Tensor) -> None:
+        """What else a step does with its samples of q(z|x), [B, D]: nothing, unless a method says more."""
 
     def bound(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """The evidence lower bound of each example, nats, [B].
@@ -149,9 +154,13 @@ class VAEStage(GradientStage):
           x: examples on the model's scale, [B, d].
           noise: standard normal, [B, D].
         """
+        return self.bound_and_sample(x, noise)[0]
+
+    def bound_and_sample(self, x: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The bound [B] and the samples of z that it is from [B, D]; arguments as `bound`."""
         q_z = self.model.q_z(self.model.encoder(x))
         z = dist.location_scale_sample(q_z, noise)
-        return self.model.p_x(z).log_prob(x) - self.divergence(q_z, z)
+        return self.model.p_x(z).log_prob(x) - self.divergence(q_z, z), z
 
     def divergence(self, q_z: Any, z: tf.Tensor) -> tf.Tensor:
         """What the posterior costs, nats, [B]; q_z: batch [B]; z: its sample, [B, D]."""

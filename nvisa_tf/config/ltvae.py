@@ -1,0 +1,46 @@
+"""The options of variational autoencoders whose prior is a latent tree or, with one latent node, a mixture: LTVAE and LTVAE-GMM."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nvisa_tf.config.networks import PretrainingConfig
+from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.vae import VAEConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class LTVAEConfig(VAEConfig, PretrainingConfig):
+    """What both have.
+
+    Raises:
+      ValueError: a value out of range, or options that do not go together.
+    """
+
+    em_rate: float = option(0.01, "by which a batch moves the running statistics that p(z) is made from, at most 1", minimum=1e-9)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.em_rate > 1:
+            raise ValueError(f"em_rate is {self.em_rate}; it must be at most 1.")
+
+    def check_run(self, data: Any, train: Any) -> None:
+        """Raise ValueError where these options do not go with the run's others."""
+        self.check_pretraining(train)
+
+
+@dataclasses.dataclass(frozen=True)
+class LTVAEGMMOptions(LTVAEConfig):
+    """All of LTVAE-GMM's own options (Li et al., ICLR 2019)."""
+
+    prior_covariance: str = option(
+        "fixed", "of p(z|y): component_variance times the unit matrix throughout, or variances that are learned", ("fixed", "learned")
+    )
+    component_variance: float = option(
+        0.1, "of p(z|y), fixed, where the codes begin with a standard deviation of 1; learned variances begin with the codes'", minimum=1e-3
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self)
