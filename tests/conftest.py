@@ -209,3 +209,22 @@ def bars_run(tmp_path_factory):
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
         train.run(flags)
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def random_tree():
+    """A function of (seed, the facets' parents, their numbers of states, the facet of each pouch, the dimensions of each)."""
+    from nvisa_tf.clustering.latent_tree import LatentTree, Pouch
+
+    def make(seed, parents, sizes, facets, dims, spread=2.0):
+        rng = np.random.default_rng(seed)
+        shapes = [(1 if parent < 0 else sizes[parent], size) for parent, size in zip(parents, sizes, strict=True)]
+        tables = [rng.dirichlet(np.full(size, 2.0), rows) for rows, size in shapes]
+        pouches = []
+        for facet, own in zip(facets, dims, strict=True):
+            factor = rng.normal(size=(sizes[facet], len(own), len(own))) * 0.3
+            covariances = factor @ factor.swapaxes(1, 2) + 0.2 * np.eye(len(own))
+            pouches.append(Pouch(facet, own, spread * rng.normal(size=(sizes[facet], len(own))), covariances))
+        return LatentTree(tuple(parents), (tables[0][0], *tables[1:]), tuple(pouches))
+
+    return make
