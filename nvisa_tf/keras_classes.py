@@ -17,6 +17,7 @@ HOME = {
     "IDEC": "models.dec",
     "VAEGMM": "models.vae_gmm",
     "VaDE": "models.vade",
+    "LTVAE": "models.ltvae",
     "LTVAEGMM": "models.ltvae",
     "FusedAdam": "layers.optimizer",
     "StdAnnealing": "layers.schedules",

@@ -44,3 +44,18 @@ class LTVAEGMMOptions(LTVAEConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class LTVAEOptions(LTVAEConfig):
+    """All of LTVAE's own options (Li et al., ICLR 2019)."""
+
+    most_facets: int = option(2, "latent nodes of the tree at most, each of which is a partition of the data", minimum=1)
+    structure_epochs: int = option(10, "epochs between two searches of the tree's structure; 0: it stays a mixture", minimum=0)
+    structure_share: float = option(
+        0.2, "of the examples, that a search looks at; 1,000 at least, if there are, and 5,000 at most", minimum=0.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self)

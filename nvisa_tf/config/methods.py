@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from nvisa_tf.config.ae_gmm import AEGMMOptions
 from nvisa_tf.config.dec import DECOptions, IDECOptions
-from nvisa_tf.config.ltvae import LTVAEGMMOptions
+from nvisa_tf.config.ltvae import LTVAEGMMOptions, LTVAEOptions
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.vae import VaDEOptions, VAEGMMOptions
@@ -95,6 +95,15 @@ METHODS: dict[str, Method] = {
         small_preset="ltvae_gmm_small",
         large_preset="ltvae_gmm",
         vector_preset="ltvae_gmm_vectors",
+        has_density=True,
+    ),
+    "ltvae": Method(
+        LTVAEOptions,
+        "nvisa_tf.models.ltvae:LTVAE",
+        "a variational autoencoder with several partitions of the data, the latent nodes of a tree whose structure is learned (likewise)",
+        small_preset="ltvae_small",
+        large_preset="ltvae",
+        vector_preset="ltvae_vectors",
         has_density=True,
     ),
 }

@@ -180,12 +180,15 @@ class ClusteringModel(Protocol):
     Attributes:
       config: its networks' configuration, with `input_shape` and `n_clusters`.
       capabilities: which of "embed", "reconstruct", "generate" and "density" it has; the methods of the others raise.
-      n_facets: how many partitions it has.
     """
 
     config: Any
     capabilities: frozenset[str]
-    n_facets: int
+
+    @property
+    def n_facets(self) -> int:
+        """How many partitions of the data it has; training may change it."""
+        ...
 
     def check_data(self, train: Dataset, options: Any) -> None:
         """Raise ValueError where the training data do not suit the model or its options."""

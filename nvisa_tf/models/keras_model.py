@@ -79,7 +79,6 @@ class ClusteringNetwork(keras.Model):
     """
 
     capabilities = frozenset({"embed", "reconstruct", "generate"})
-    n_facets = 1
     config: NetworkConfig
     decoder: Decoder
     prior: Prior
@@ -91,6 +90,11 @@ class ClusteringNetwork(keras.Model):
         if not config.input_shape:
             raise ValueError("input_shape is empty; set it to the shape of one example, such as (28, 28).")
         self.graph_functions = GraphFunctions(config.input_shape)
+
+    @property
+    def n_facets(self) -> int:
+        """How many partitions of the data there are."""
+        return 1
 
     def add_input_scaling(self) -> None:
         """Make the weights `input_scale` and `input_shift`, [d] each."""

@@ -1,24 +1,27 @@
-"""LTVAE-GMM (Li, Chen, Poon & Zhang, ICLR 2019, arXiv 1803.05206): a VAE whose prior is learned by stepwise EM beside the network.
+"""LTVAE and LTVAE-GMM (Li, Chen, Poon & Zhang, ICLR 2019, arXiv 1803.05206): VAEs whose prior is learned by stepwise EM beside the network.
 
 The prior of LTVAE is a latent tree; LTVAE-GMM is the case of one latent node over all of z, which is a Gaussian mixture. The network goes
 up the evidence lower bound with log p(z) at a sample of q(z|x). Its gradient in z, by automatic differentiation, equals that of
 sum_y p(y|z) log p(y, z) with the responsibilities p(y|z) held. The prior has no gradient: each step moves its sufficient statistics.
+The tree's structure is searched from time to time, among codes of a part of the examples.
 
-Shapes: B examples, K clusters, D latent dimensions.
+Shapes: n examples, B of a batch, K clusters, D latent dimensions, F facets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from nvisa_tf.clustering.latent_tree import padded, unpadded
 from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part
-from nvisa_tf.config.ltvae import LTVAEConfig, LTVAEGMMOptions
+from nvisa_tf.clustering.tree_search import Found, Limits, search
+from nvisa_tf.config.ltvae import LTVAEConfig, LTVAEGMMOptions, LTVAEOptions
 from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.layers.networks import LayerFactory
 from nvisa_tf.layers.optimizer import FusedAdam
@@ -27,10 +30,11 @@ from nvisa_tf.layers.stepwise_em import StepwiseEM
 from nvisa_tf.layers.tree_prior import LOG_2_PI, TreePrior
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.pretraining import rescale
-from nvisa_tf.models.stage import derived_seed
+from nvisa_tf.models.stage import derived_seed, steps_per_epoch
 from nvisa_tf.models.vae import VAENetwork, VAEStage, weights_of_vae
 
 MAX_EXAMPLES = 60_000  # that the first mixture is fitted to
+LEAST_SEARCHED, MOST_SEARCHED = 1_000, 5_000  # examples that a structure is searched among
 CODE_SD = 0.1  # of q(z|x) at the start, where the codes have a standard deviation of 1
 
 
@@ -90,6 +94,68 @@ class LTVAEGMM(TreeVAE):
         fixed = options.prior_covariance == "fixed"
         covariance, variance = ("fixed", options.component_variance) if fixed else ("diagonal", None)
         return [autoencoder, TreeStage("ltvae_gmm", self, data, options, train, covariance, variance)]
+
+
+@keras.saving.register_keras_serializable(package="nvisa_tf")
+class LTVAE(TreeVAE):
+    """A VAE whose prior is a latent tree. Calling the model gives the posterior of facet 0, [B, n_clusters], of raw examples.
+
+    Facet 0 is the root of the tree, which has n_clusters states from the start; others have as many at most.
+
+    Args:
+      config: `LTVAEOptions` (or their dict form) with `input_shape` set.
+      seed: of the initial weights.
+
+    Raises:
+      ValueError: `input_shape` is empty.
+    """
+
+    options_class = LTVAEOptions
+    config: LTVAEOptions
+
+    @property
+    def most_facets(self) -> int:
+        """Facets that the prior has room for."""
+        return self.config.most_facets
+
+    @property
+    def n_facets(self) -> int:
+        """Facets that the tree has now."""
+        return self.prior.n_facets()
+
+    def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
+        """The autoencoder, then the model."""
+        options, train = self.options_of(config), config.train
+        bernoulli = options.likelihood == "bernoulli"
+        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        return [autoencoder, StructureStage(self, data, options, train)]
+
+    def facet_probabilities(self, x: tf.Tensor) -> tf.Tensor:
+        """p(Y_f|z) of each facet at the mean of q(z|x) of raw examples, [B, F, K]; 0 for states that a facet has not."""
+        return self.prior.posteriors(self.embedding(x))[0]
+
+    def predict_proba(self, x: Any, facet: int = 0, batch_size: int = 1000) -> np.ndarray:
+        """The probability of each state of a facet, float32 [n, K]; 0 for states that it has not; errors as of other models."""
+        if not 0 <= facet < self.n_facets:
+            raise ValueError(f"facet is {facet}, and this model's partitions of the data are 0 to {self.n_facets - 1}.")
+        return (
+            super().predict_proba(x, 0, batch_size)
+            if facet == 0
+            else self.graph_functions(self.facet_probabilities, x, batch_size)[:, facet]
+        )
+
+    def posterior(self, x: tf.Tensor) -> tf.Tensor:
+        """Mean and standard deviation of q(z|x) of raw examples, [B, 2 D]."""
+        q_z = self.q_z(self.encoder(self.preprocess(x)))
+        return tf.concat([q_z.mean(), q_z.stddev()], 1)
+
+    def shapes_of_weights(self) -> dict[str, Any]:
+        """How many facets there is room for, too."""
+        return {**super().shapes_of_weights(), "most_facets": self.config.most_facets}
+
+    def report_metrics(self) -> dict[str, float | int]:
+        """How many facets there are."""
+        return {"n_facets": self.n_facets}
 
 
 class TreeStage(VAEStage):
@@ -159,6 +225,63 @@ class TreeStage(VAEStage):
     def checkpointables(self) -> dict[str, Any]:
         """The prior's statistics too."""
         return {**super().checkpointables(), "em": self.em}
+
+
+class StructureStage(TreeStage):
+    """Searches the tree's structure at the start and every `structure_epochs` epochs.
+
+    Args:
+      model: what is trained.
+      data: what to learn from, and what is scored.
+      options, train: of the run.
+    """
+
+    model: LTVAE
+    metric_groups: Mapping[str, Sequence[str]] = {**VAEStage.metric_groups, "structure": ("facets", "pouches")}
+
+    def __init__(self, model: LTVAE, data: TrainingData, options: LTVAEOptions, train: TrainConfig) -> None:
+        super().__init__("ltvae", model, data, options, train, "pouches", None)
+        self._share = options.structure_share
+        self.refresh_steps = options.structure_epochs * steps_per_epoch(len(data.train), self.batch_size)
+
+    def begin(self) -> None:
+        """As of a mixture, and search for the first structure."""
+        super().begin()
+        if self.refresh_steps:
+            self.refresh()
+            self.report["n_facets"] = self.model.n_facets
+            if self._data.test.y is not None:
+                self.report.update(clustering_scores(self._data.test.y, self.model.predict_clusters(self._data.test.x))._asdict())
+
+    def refresh(self) -> None:
+        """Search from the present tree. Where no step improves it, the prior and its statistics stay as they are."""
+        found = self.search()
+        if found.steps:
+            prior = self.model.prior
+            prior.set_parameters(padded(found.tree, prior.most_facets, prior.n_states))
+            self.em.reset()
+
+    def search(self) -> Found:
+        """What the search finds among samples of q(z|x), one for each example of a part of the data that the seed draws once."""
+        n, step = len(self._data.train), int(self.step.numpy())
+        most = int(min(max(self._share * n, LEAST_SEARCHED), MOST_SEARCHED))
+        part = spread_part(self._data.train, most, derived_seed(self._run_seed, 8))
+        mean, sd = np.split(self.model.graph_functions(self.model.posterior, part.x).astype(np.float64), 2, axis=1)
+        seed = derived_seed(self._run_seed, 9)
+        z = mean + sd * np.random.default_rng([seed, step]).normal(size=mean.shape)
+        if not np.isfinite(z).all():
+            raise ValueError(
+                "The codes are not finite, so no tree can be found among them; set a lower learning rate, or rescale the data."
+            )
+        prior = self.model.prior
+        tree = unpadded({name: value.numpy() for name, value in prior.parameters().items()})
+        return search(tree, z, Limits(prior.most_facets, prior.n_states), seed + step)
+
+    def values(self) -> dict[str, float | int]:
+        """How many facets and pouches the tree has, too."""
+        prior = self.model.prior
+        pouches = len(np.unique(np.asarray(prior.together), axis=0))
+        return {**super().values(), "facets": prior.n_facets(), "pouches": pouches}
 
 
 def one_facet(prior: TreePrior, fit: Gaussians) -> dict[str, np.ndarray]:
