@@ -36,10 +36,11 @@ LEAST_GAIN = 1e-3  # nats an example that a step must bring, so that rounding is
 
 
 class Limits(NamedTuple):
-    """How large a tree may become."""
+    """How many facets a tree may have, how many states a facet, and whether pouches may be joined."""
 
     facets: int
     states: int
+    pouching: bool = True
 
 
 class Candidate(NamedTuple):
@@ -79,9 +80,25 @@ class View(NamedTuple):
 
 
 @threadpool_limits.wrap(limits=1)  # sums would depend on the number of threads
-def search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int) -> Found:
-    """From a tree to one that no operator improves, by BIC on z [n, D]; the seed is of random starts."""
+def search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int, facets_first: bool = False) -> Found:
+    """From a tree to one that no operator improves, by BIC on z.
+
+    Args:
+      tree: where it begins.
+      z: [n, D].
+      limits: of the tree.
+      seed: of random starts.
+      facets_first: join no pouches until nothing else improves the tree. Pouches of many dimensions can hide that there are facets.
+    """
     z = np.asarray(z, np.float64)
+    if facets_first:
+        before = _search(tree, z, limits._replace(pouching=False), seed)
+        found = _search(before.tree, z, limits, seed)
+        return found._replace(first_bic=before.first_bic, steps=before.steps + found.steps)
+    return _search(tree, z, limits, seed)
+
+
+def _search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int) -> Found:
     now = fit(tree, z, COMPLETE)
     first = best = bic(now.tree, now.log_likelihood, len(z))
     steps: list[str] = []
@@ -141,9 +158,11 @@ def expansions(view: View, limits: Limits, seed: int) -> Iterator[Candidate]:
         own = pouches_of(tree, f)
         for a, b in itertools.combinations(own, 2):
             which = f"dimensions {list(tree.pouches[a].dims)} and {list(tree.pouches[b].dims)} of facet {f}"
-            yield Candidate(f"pouch {which}", join, (view, a, b))
+            if limits.pouching:
+                yield Candidate(f"pouch {which}", join, (view, a, b))
             if tree.n_facets < limits.facets and len(own) > 2 and limits.states > 1:
-                yield Candidate(f"add a facet above {which}", add_facet, (view, a, b), seed)
+                for size in sorted({2, limits.states}):
+                    yield Candidate(f"add a facet of {size} states above {which}", add_facet, (view, a, b, size), seed)
 
 
 def adjustments(view: View, limits: Limits, seed: int) -> Iterator[Candidate]:
@@ -212,12 +231,12 @@ def move(view: View, index: int, facet: int) -> LatentTree:
     return _replaced(view.tree, {index: _fresh(facet, view.tree.pouches[index].dims, view.z, view.of.single[facet])})
 
 
-def add_facet(view: View, a: int, b: int, seed: int) -> LatentTree:
-    """A new facet of two states, below that of two pouches, which it takes; k-means of these pouches' z is where it starts."""
+def add_facet(view: View, a: int, b: int, size: int, seed: int) -> LatentTree:
+    """A new facet below that of two pouches, which it takes; k-means of these pouches' z is where it starts."""
     tree, first, second = view.tree, view.tree.pouches[a], view.tree.pouches[b]
     dims = [*first.dims, *second.dims]
-    labels = KMeans(2, n_init=1, random_state=seed % 2**32).fit_predict(view.z[:, dims])
-    hard = 0.9 * np.eye(2)[labels] + 0.05  # softened, so that all can still change
+    labels = KMeans(size, n_init=1, random_state=seed % 2**32).fit_predict(view.z[:, dims])
+    hard = 0.9 * np.eye(size)[labels] + 0.1 / size  # softened, so that all can still change
     table = maximized_table(view.of.single[first.facet][..., None] * hard[:, None])
     new = tree.n_facets
     taken = {i: _fresh(new, tree.pouches[i].dims, view.z, hard) for i in (a, b)}

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from nvisa_tf.clustering.latent_tree import padded, unpadded
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part
-from nvisa_tf.clustering.tree_search import Found, Limits, search
+from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part, spread_rows
+from nvisa_tf.clustering.tree_search import LEAST_GAIN, Found, Limits, search
 from nvisa_tf.config.ltvae import LTVAEConfig, LTVAEGMMOptions, LTVAEOptions
 from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.layers.networks import LayerFactory
@@ -29,6 +29,7 @@ from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.layers.stepwise_em import StepwiseEM
 from nvisa_tf.layers.tree_prior import LOG_2_PI, TreePrior
 from nvisa_tf.models.base import TrainingData, TrainingStage
+from nvisa_tf.models.code_axes import change_axes, independent_axes
 from nvisa_tf.models.pretraining import rescale
 from nvisa_tf.models.stage import derived_seed, steps_per_epoch
 from nvisa_tf.models.vae import VAENetwork, VAEStage, weights_of_vae
@@ -203,15 +204,19 @@ class TreeStage(VAEStage):
             codes = rescale(model.decoder, model.code_head, model.embed(part.x))
             self._data.tell(f"{self.name}: {len(part)} codes")
             fit = fit_gaussians(codes, model.config.n_clusters, "full", derived_seed(self._run_seed, 3))
-            if self._variance is not None:
-                fit = fit._replace(covariances=np.broadcast_to(self._variance * np.eye(codes.shape[1]), fit.covariances.shape))
-            model.prior.set_parameters(one_facet(model.prior, fit))
+            self.report = {"method": self.name, "examples": len(part), "log_likelihood": fit.log_likelihood}
+            self.first_prior(fit, codes)
             model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
             model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
-            self.report = {"method": self.name, "examples": len(part), "log_likelihood": fit.log_likelihood}
         self.em.reset()
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
+
+    def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
+        """Set the prior by a mixture of the codes [n, D]."""
+        if self._variance is not None:
+            fit = fit._replace(covariances=np.broadcast_to(self._variance * np.eye(codes.shape[1]), fit.covariances.shape))
+        self.model.prior.set_parameters(one_facet(self.model.prior, fit))
 
     def divergence(self, q_z: Any, z: tf.Tensor) -> tf.Tensor:
         """-log p(z) at the sample, less the entropy of q(z|x), [B]."""
@@ -241,17 +246,36 @@ class StructureStage(TreeStage):
 
     def __init__(self, model: LTVAE, data: TrainingData, options: LTVAEOptions, train: TrainConfig) -> None:
         super().__init__("ltvae", model, data, options, train, "pouches", None)
-        self._share = options.structure_share
+        self._most_searched = int(min(max(options.structure_share * len(data.train), LEAST_SEARCHED), MOST_SEARCHED))
+        self._limits = Limits(model.prior.most_facets, model.prior.n_states)
         self.refresh_steps = options.structure_epochs * steps_per_epoch(len(data.train), self.batch_size)
 
-    def begin(self) -> None:
-        """As of a mixture, and search for the first structure."""
-        super().begin()
-        if self.refresh_steps:
-            self.refresh()
-            self.report["n_facets"] = self.model.n_facets
-            if self._data.test.y is not None:
-                self.report.update(clustering_scores(self._data.test.y, self.model.predict_clusters(self._data.test.x))._asdict())
+    def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
+        """Search for the first structure, on the autoencoder's axes and on independent ones, and keep those with the better BIC.
+
+        An autoencoder's axes are any, while facets can only be told apart where they have axes of their own.
+        """
+        super().first_prior(fit, codes)
+        if not self.refresh_steps:
+            return
+        model, prior = self.model, self.model.prior
+        z = codes[spread_rows(len(codes), self._most_searched, derived_seed(self._run_seed, 8))]
+        seed = derived_seed(self._run_seed, 9)
+        z = z + CODE_SD * np.random.default_rng(seed).normal(size=z.shape)
+        found = []
+        for matrix, shift in ((np.eye(z.shape[1]), np.zeros(z.shape[1])), independent_axes(codes, derived_seed(self._run_seed, 10))):
+            turned = fit._replace(means=(fit.means - shift) @ matrix.T, covariances=matrix @ fit.covariances @ matrix.T)
+            for facets_first in (False, True):
+                tree = search(unpadded(one_facet(prior, turned)), (z - shift) @ matrix.T, self._limits, seed, facets_first)
+                # The density of z on its own axes is that on the others times the determinant.
+                found.append((tree.bic + len(z) * float(np.linalg.slogdet(matrix)[1]), tree.tree, matrix, shift))
+        least = max(bic for bic, *_ in found) - LEAST_GAIN * len(z)
+        place = next(i for i, (bic, *_) in enumerate(found) if bic >= least)  # the first of those that are about the best
+        _, best, matrix, shift = found[place]
+        if independent := place > 1:
+            change_axes(model.decoder, model.code_head, matrix, shift)
+        prior.set_parameters(padded(best, prior.most_facets, prior.n_states))
+        self.report |= {"axes": "independent" if independent else "autoencoder", "n_facets": best.n_facets}
 
     def refresh(self) -> None:
         """Search from the present tree. Where no step improves it, the prior and its statistics stay as they are."""
@@ -263,9 +287,8 @@ class StructureStage(TreeStage):
 
     def search(self) -> Found:
         """What the search finds among samples of q(z|x), one for each example of a part of the data that the seed draws once."""
-        n, step = len(self._data.train), int(self.step.numpy())
-        most = int(min(max(self._share * n, LEAST_SEARCHED), MOST_SEARCHED))
-        part = spread_part(self._data.train, most, derived_seed(self._run_seed, 8))
+        step = int(self.step.numpy())
+        part = spread_part(self._data.train, self._most_searched, derived_seed(self._run_seed, 8))
         mean, sd = np.split(self.model.graph_functions(self.model.posterior, part.x).astype(np.float64), 2, axis=1)
         seed = derived_seed(self._run_seed, 9)
         z = mean + sd * np.random.default_rng([seed, step]).normal(size=mean.shape)
@@ -273,9 +296,8 @@ class StructureStage(TreeStage):
             raise ValueError(
                 "The codes are not finite, so no tree can be found among them; set a lower learning rate, or rescale the data."
             )
-        prior = self.model.prior
-        tree = unpadded({name: value.numpy() for name, value in prior.parameters().items()})
-        return search(tree, z, Limits(prior.most_facets, prior.n_states), seed + step)
+        tree = unpadded({name: value.numpy() for name, value in self.model.prior.parameters().items()})
+        return search(tree, z, self._limits, seed + step)
 
     def values(self) -> dict[str, float | int]:
         """How many facets and pouches the tree has, too."""
