@@ -62,7 +62,7 @@ def run(flags: argparse.Namespace) -> int:
     reference, inputs = (Reference.load(known), Inputs.load(known)) if known.is_file() else (None, None)  # runs of before have none
     parts = [("all", data)]
     found = assign(model, parts, reference)
-    more = {}
+    more = {f"facet_{facet}": model.predict_clusters(data.x, facet) for facet in range(1, model.n_facets)}
     if flags.probabilities:
         more["q"] = model.predict_proba(data.x)
     if flags.bound:

@@ -194,3 +194,6 @@ def print_report(report: dict[str, Any]) -> None:
         + " ".join(str(n) for n in sizes)
         + ("" if all(sizes) else f"   ({sizes.count(0)} empty)")
     )
+    for number, facet in enumerate(report.get("facets", ())):
+        scored = f"accuracy {100 * facet['accuracy']:.2f}%, " if "accuracy" in facet else ""
+        print(f"Facet {number}: {scored}cluster sizes {' '.join(map(str, facet['cluster_sizes']))}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.ae_gmm import AEGMM
     from nvisa_tf.models.base import ClusteringModel, ExportSignature, TrainingStage
     from nvisa_tf.models.dec import DEC, IDEC
-    from nvisa_tf.models.ltvae import LTVAE, LTVAEGMM
+    from nvisa_tf.models.ltvae.model import LTVAE, LTVAEGMM
     from nvisa_tf.models.nvisa.model import NVISA
     from nvisa_tf.models.nvisa.objectives import VimcoTerms, importance_weighted_bound, vimco
     from nvisa_tf.models.vade import VaDE
@@ -49,7 +49,7 @@ _HOME = {
     "layers.schedules": ("AnnealedLearningRate", "StdAnnealing"),
     "models.ae_gmm": ("AEGMM",),
     "models.dec": ("DEC", "IDEC"),
-    "models.ltvae": ("LTVAE", "LTVAEGMM"),
+    "models.ltvae.model": ("LTVAE", "LTVAEGMM"),
     "models.vade": ("VaDE",),
     "models.vae_gmm": ("VAEGMM",),
     "models.base": ("ClusteringModel", "ExportSignature", "TrainingStage"),

@@ -79,26 +79,25 @@ class View(NamedTuple):
     of: Beliefs
 
 
-@threadpool_limits.wrap(limits=1)  # sums would depend on the number of threads
-def search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int, facets_first: bool = False) -> Found:
-    """From a tree to one that no operator improves, by BIC on z.
+def first_search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int) -> Found:
+    """The better of two searches, the second of which joins no pouches until nothing else improves the tree.
 
-    Args:
-      tree: where it begins.
-      z: [n, D].
-      limits: of the tree.
-      seed: of random starts.
-      facets_first: join no pouches until nothing else improves the tree. Pouches of many dimensions can hide that there are facets.
+    Pouches of many dimensions, which come soon as they gain much, can hide that there are facets. Arguments as of `search`.
     """
+    found = search(tree, z, limits, seed)
+    apart = search(tree, z, limits._replace(pouching=False), seed)
+    if not apart.steps:  # then the second search is the first
+        return found
+    after = search(apart.tree, z, limits, seed)
+    return (
+        found if found.bic + LEAST_GAIN * len(z) > after.bic else after._replace(first_bic=found.first_bic, steps=apart.steps + after.steps)
+    )
+
+
+@threadpool_limits.wrap(limits=1)  # sums would depend on the number of threads
+def search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int) -> Found:
+    """From a tree to one that no operator improves, by BIC on z [n, D]; the seed is of random starts."""
     z = np.asarray(z, np.float64)
-    if facets_first:
-        before = _search(tree, z, limits._replace(pouching=False), seed)
-        found = _search(before.tree, z, limits, seed)
-        return found._replace(first_bic=before.first_bic, steps=before.steps + found.steps)
-    return _search(tree, z, limits, seed)
-
-
-def _search(tree: LatentTree, z: np.ndarray, limits: Limits, seed: int) -> Found:
     now = fit(tree, z, COMPLETE)
     first = best = bic(now.tree, now.log_likelihood, len(z))
     steps: list[str] = []

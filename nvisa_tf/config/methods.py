@@ -90,7 +90,7 @@ METHODS: dict[str, Method] = {
     ),
     "ltvae_gmm": Method(
         LTVAEGMMOptions,
-        "nvisa_tf.models.ltvae:LTVAEGMM",
+        "nvisa_tf.models.ltvae.model:LTVAEGMM",
         "a variational autoencoder with a mixture as its prior, learned by stepwise EM beside the network (Li et al., ICLR 2019)",
         small_preset="ltvae_gmm_small",
         large_preset="ltvae_gmm",
@@ -99,7 +99,7 @@ METHODS: dict[str, Method] = {
     ),
     "ltvae": Method(
         LTVAEOptions,
-        "nvisa_tf.models.ltvae:LTVAE",
+        "nvisa_tf.models.ltvae.model:LTVAE",
         "a variational autoencoder with several partitions of the data, the latent nodes of a tree whose structure is learned (likewise)",
         small_preset="ltvae_small",
         large_preset="ltvae",

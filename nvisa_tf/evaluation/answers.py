@@ -14,7 +14,7 @@ from nvisa_tf.io.names import shown_names
 
 NUMBER_OF_NONE = -1  # a cluster's, where there is none
 OWN = {"split", "cluster", "name", "probability", "second", "second_probability", "typicality", "label", "error", "bound", "bound_se"}
-OWN_WIDE = re.compile(r"[qz](_\d+)?")  # of predict's --probabilities and --embedding
+OWN_WIDE = re.compile(r"[qz](_\d+)?|facet_\d+")  # of predict: --probabilities, --embedding, and clusters of other facets
 
 
 class Table(NamedTuple):

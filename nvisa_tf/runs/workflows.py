@@ -122,8 +122,8 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
     With labels there are the `measures` and "confusion", and under "training_data" the measures of the training data, where these are
     others. Without labels there are, of a model with a density, the importance-weighted bound "held_out_iw_bound", unless it is not finite,
     of the test data, which "held_out" says whether they were trained on; "mean_max_probability", the mean over examples of the largest
-    q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold", "cluster_sizes", and what the model
-    says of itself, as the "eps" at which alone bounds compare.
+    q(y|x), "low_confidence_fraction", the share of those where it is under "low_confidence_threshold", "cluster_sizes", of a model with
+    several partitions `facet_scores`, and what the model says of itself, as the "eps" at which alone bounds compare.
 
     Args:
       n_samples: of the importance-weighted bound.
@@ -153,7 +153,29 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
         if math.isfinite(bound):  # else there is no score, and JSON has no word for it
             report["held_out_iw_bound"], report["held_out_iw_bound_samples"] = bound, n_samples
     report["cluster_sizes"] = cluster_sizes(clusters, model.config.n_clusters).tolist()
+    if model.n_facets > 1:
+        report.update(facet_scores(model, splits))
     return report
+
+
+def facet_scores(model: ClusteringModel, splits: Splits) -> dict[str, Any]:
+    """Of a model with several partitions: "facets", of each "cluster_sizes" and, with labels, what `score` gives of the whole model.
+
+    "accuracy_of_best_facet" is the largest accuracy of a facet. It is chosen by the labels, as in the paper of LTVAE, so it is no score of
+    a method that has none.
+    """
+    test, train = splits.test, splits.train
+    facets: list[dict[str, Any]] = []
+    for facet in range(model.n_facets):
+        probabilities = model.predict_proba(test.x, facet)
+        found: dict[str, Any] = {"cluster_sizes": cluster_sizes(probabilities.argmax(1), model.config.n_clusters).tolist()}
+        if test.y is not None:
+            found.update(measures(test.y, probabilities))
+            if test is not train and train.y is not None:
+                found["training_data"] = measures(train.y, model.predict_proba(train.x, facet))
+        facets.append(found)
+    best = {} if test.y is None else {"accuracy_of_best_facet": max(found["accuracy"] for found in facets)}
+    return {"facets": facets, **best}
 
 
 def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str, Any]:

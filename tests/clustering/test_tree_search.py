@@ -7,7 +7,7 @@ from sklearn.mixture import GaussianMixture
 
 from nvisa_tf.clustering import tree_search
 from nvisa_tf.clustering.latent_tree import LatentTree, Pouch, beliefs, bic, fit, log_probs, posteriors, sample
-from nvisa_tf.clustering.tree_search import Limits, View, search
+from nvisa_tf.clustering.tree_search import Limits, View, first_search, search
 
 GROUPS = ((0, 2, 5), (1, 3, 4))  # the dimensions of the two planted facets
 
@@ -64,6 +64,18 @@ def test_a_mixture_stays_one():
     assert all(len(pouch.dims) == 1 for pouch in found.tree.pouches)
     assert found.bic == found.first_bic
     assert found.steps == ()
+
+
+def test_the_first_search_is_the_better_of_two_orders():
+    _, _, z = planted(300)
+    start, limits = mixture(z, 3), Limits(2, 3)
+    found = first_search(start, z, limits, 0)
+    plain = search(start, z, limits, 0)
+    apart = search(search(start, z, Limits(2, 3, pouching=False), 0).tree, z, limits, 0)
+    assert found.bic == max(plain.bic, apart.bic) or found.bic == pytest.approx(plain.bic, abs=0.001 * len(z))
+    assert all("pouch dimensions" not in step for step in search(start, z, Limits(2, 3, pouching=False), 0).steps)
+    assert found.first_bic == plain.first_bic
+    assert found.tree.n_facets == 2
 
 
 def test_limits_are_kept():

@@ -13,7 +13,8 @@ from nvisa_tf.data import Splits
 from nvisa_tf.layers.stepwise_em import StepwiseEM
 from nvisa_tf.layers.tree_prior import TreePrior
 from nvisa_tf.models.base import TrainingData
-from nvisa_tf.models.ltvae import CODE_SD, LTVAEGMM
+from nvisa_tf.models.ltvae.model import LTVAEGMM
+from nvisa_tf.models.ltvae.training import CODE_SD
 from nvisa_tf.models.stage import derived_seed
 from nvisa_tf.models.vae import LEAST_POSTERIOR_SD
 from nvisa_tf.runs.workflows import build_model
