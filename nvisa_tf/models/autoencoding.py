@@ -110,6 +110,10 @@ class AutoencodingNetwork(ClusteringNetwork):
             **stage,
         )
 
+    def pretraining_stage(self, data: TrainingData, options: Any, train: TrainConfig) -> AutoencoderStage:
+        """The same as a stage before the method's own; the options are a `PretrainingConfig` too."""
+        return self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3)
+
     def answering_state(self, options: Any) -> tuple[dict[str, Any], Callable[[], None]]:
         """The model."""
         return {"model": self}, lambda: None

@@ -98,7 +98,7 @@ class DEC(AutoencodingNetwork):
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The autoencoder, then encoder and centres."""
         options, train = self.options_of(config), config.train
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3)
+        autoencoder = self.pretraining_stage(data, options, train)
         return [autoencoder, self.clustering_stage(data, options, train)]
 
     def clustering_stage(self, data: TrainingData, options: DECOptions, train: TrainConfig) -> DECStage:

@@ -68,7 +68,7 @@ class VaDE(VAENetwork):
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The autoencoder, then the model."""
         options, train = self.options_of(config), config.train
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3)
+        autoencoder = self.pretraining_stage(data, options, train)
         return [autoencoder, VaDEStage(self, data, options, train)]
 
 

@@ -77,8 +77,7 @@ class LTVAEGMM(TreeVAE):
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The autoencoder, then the model."""
         options, train = self.options_of(config), config.train
-        bernoulli = options.likelihood == "bernoulli"
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        autoencoder = self.pretraining_stage(data, options, train)
         fixed = options.prior_covariance == "fixed"
         covariance, variance = ("fixed", options.component_variance) if fixed else ("diagonal", None)
         return [autoencoder, TreeStage("ltvae_gmm", self, data, options, train, covariance, variance)]
@@ -114,8 +113,7 @@ class LTVAE(TreeVAE):
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
         """The autoencoder, then the model."""
         options, train = self.options_of(config), config.train
-        bernoulli = options.likelihood == "bernoulli"
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
+        autoencoder = self.pretraining_stage(data, options, train)
         return [autoencoder, StructureStage(self, data, options, train)]
 
     def facet_probabilities(self, x: tf.Tensor) -> tf.Tensor:

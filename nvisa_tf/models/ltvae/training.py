@@ -62,7 +62,7 @@ class TreeStage(VAEStage):
     ) -> None:
         optimizer = FusedAdam(train.learning_rate)
         super().__init__(name, model, data, options, train, weights_of_vae(model), epochs=train.epochs, optimizer=optimizer)
-        self._data, self._has_autoencoder, self._variance = data, options.pretrain_epochs > 0, variance
+        self._data, self._has_autoencoder, self._variance = data, options.has_autoencoder, variance
         self.em = StepwiseEM(model.prior, options.em_rate, covariance)
 
     def begin(self) -> None:
