@@ -2,7 +2,8 @@
 
 cluster   image [n, *shape] -> cluster int32 [n], probabilities float32 [n, K]: q(y|x) and its argmax
 embed     image [n, *shape] -> embedding float32 [n, D]: where the example lies in the latent space
-generate  cluster int32 [n], noise float32 [n, D] (standard normal) -> image float32 [n, *shape], in the data's units
+generate  cluster int32 [n], noise float32 [n, R] (standard normal) -> image float32 [n, *shape], in the data's units
+          R: as many as a draw takes, which the signature says; in most models D
 
 An image is raw, as the data set has it; scaling is inside. n is any number, or the fixed one that was asked for.
 """

@@ -47,7 +47,7 @@ async function sample() {
   const normal = normals(seed);
   const canvases = [];
   for (let i = 0; i < SAMPLES; i++) {
-    const noise = Float32Array.from({length: models.about.latent_dim}, normal);
+    const noise = Float32Array.from({length: models.noiseSize}, normal);
     canvases.push(paint(document.createElement('canvas'), await models.generate(chosen, noise)));
   }
   $('samples').replaceChildren(...canvases);

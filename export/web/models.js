@@ -3,18 +3,17 @@ import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
 const here = path => new URL(path, document.baseURI).href;
 
-/** {about, classify, generate} of the models in a folder that nvisa-tf export wrote. */
+/** {about, noiseSize, classify, generate} of the models in a folder that nvisa-tf export wrote. */
 export async function openModels(folder) {
   const answer = await fetch(here(`${folder}/model.json`));
   if (!answer.ok) throw new Error(`${folder}/model.json cannot be loaded (${answer.status}).`);
   const about = await answer.json();
   await loadLiteRt(here('litert/wasm/'));
-  const open = async signature => {
-    const file = about.files.find(file => file.signatures && signature in file.signatures);
-    return await loadAndCompile(here(`${folder}/${file.path}`), {accelerator: 'wasm'});
-  };
+  const holding = signature => about.files.find(file => file.signatures && signature in file.signatures);
+  const open = signature => loadAndCompile(here(`${folder}/${holding(signature).path}`), {accelerator: 'wasm'});
   const encoder = await open('cluster');
   const generator = await open('generate');
+  const noiseSize = holding('generate').signatures.generate.inputs.noise.shape.at(-1);
 
   /** The cluster and probabilities of one image's raw values, and the milliseconds that took. */
   async function classify(values) {
@@ -28,7 +27,7 @@ export async function openModels(folder) {
     return {cluster, probabilities, milliseconds};
   }
 
-  /** Raw values of the image that a cluster makes of latent_dim standard normal numbers. */
+  /** Raw values of the image that a cluster makes of noiseSize standard normal numbers. */
   async function generate(cluster, noise) {
     const inputs = {cluster: new Tensor(Int32Array.of(cluster), [1]), noise: new Tensor(noise, [1, noise.length])};
     const found = await generator.run('generate', inputs);
@@ -37,5 +36,5 @@ export async function openModels(folder) {
     return values;
   }
 
-  return {about, classify, generate};
+  return {about, noiseSize, classify, generate};
 }

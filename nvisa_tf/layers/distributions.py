@@ -35,6 +35,11 @@ def prior_z(logits: tf.Tensor, loc: tf.Tensor, raw_scale: tf.Tensor) -> Distribu
     return tfd.MixtureSameFamily(prior_y(logits), prior_z_given_y(loc, raw_scale), name="p_z")
 
 
+def prior_z_given_w(loc: tf.Tensor, raw_scale: tf.Tensor, least_sd: float) -> Distribution:
+    """p(z|w, y), its standard deviations above `least_sd`. loc, raw_scale: [..., D]."""
+    return _diagonal_normal(loc, tf.nn.softplus(raw_scale) + least_sd, "p_z_given_w_y")
+
+
 def full_normal(loc: tf.Tensor, scale_tril: tf.Tensor) -> Distribution:
     """N(loc, scale_tril scale_tril^T). loc: [..., D]; scale_tril: [..., D, D], lower triangular."""
     return tfd.MultivariateNormalTriL(loc, scale_tril, name="p_z_given_y")
@@ -61,7 +66,7 @@ def bernoulli_x(logits: tf.Tensor) -> Distribution:
 
 
 def divergences(q_z: Distribution, p_z_given_y: Distribution) -> tf.Tensor:
-    """KL(q(z|x) || p(z|y)) for every y, nats, [B, K]; batch shapes [B] and [K], both with diagonal covariances."""
+    """KL(q(z|x) || p(z|y)) for every y, nats, [B, K]; batch shapes [B] and [K] or [B, K], both with diagonal covariances."""
     return _diagonal_normal(q_z.mean()[:, None], q_z.stddev()[:, None], "q_z").kl_divergence(p_z_given_y)
 
 

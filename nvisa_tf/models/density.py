@@ -3,7 +3,7 @@
 The draws are an example's own: they derive from its values and the seed, so the same example has the same score wherever it stands and
 whatever is scored beside it.
 
-Shapes: n examples, B of a batch, M samples, K clusters, D latent dimensions.
+Shapes: n examples, B of a batch, M samples, K clusters, D standard normals of a draw, in most models the latent dimensions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ TOLERANCE = 0.25  # nats, of the standard error above which an example gets more
 class Weighted(Protocol):
     """A model whose density can be bounded."""
 
-    config: Any  # with n_clusters and latent_dim
+    config: Any  # with n_clusters
+    n_normals: int  # that a draw of z takes: the D of its noise
     graph_functions: Any
 
     def raw_log_weights(self, x: tf.Tensor, gumbel: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
@@ -114,7 +115,7 @@ def _log_sums(model: Weighted, x: np.ndarray, keys: list[np.ndarray], first: int
     found = LogSums(np.full(len(x), -np.inf), np.full(len(x), -np.inf))
     for start in range(first, last, blocks * BLOCK):
         numbers = range(start // BLOCK, -(-min(last, start + blocks * BLOCK) // BLOCK))
-        gumbel, normal = own_noise(keys, numbers, min(BLOCK, last), model.config.n_clusters, model.config.latent_dim)
+        gumbel, normal = own_noise(keys, numbers, min(BLOCK, last), model.config.n_clusters, model.n_normals)
         for m in range(0, min(last - start, len(gumbel)), at_once):
             end = min(m + at_once, last - start)
             chunk = log_weights(examples, tf.constant(gumbel[m:end]), tf.constant(normal[m:end])).numpy().astype(np.float64)

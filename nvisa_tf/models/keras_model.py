@@ -96,6 +96,11 @@ class ClusteringNetwork(keras.Model):
         """How many partitions of the data there are."""
         return 1
 
+    @property
+    def n_normals(self) -> int:
+        """How many standard normals a draw of z takes, in `signatures` and in `nvisa_tf.models.density`."""
+        return self.config.latent_dim
+
     def add_input_scaling(self) -> None:
         """Make the weights `input_scale` and `input_shift`, [d] each."""
         shape = (self.config.input_dim,)
@@ -217,7 +222,7 @@ class ClusteringNetwork(keras.Model):
         def generate(cluster: tf.Tensor, noise: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"image": self.decode_mean(self.prior.from_noise(cluster, noise))}
 
-        drawn = {"cluster": ((), "int32"), "noise": ((self.config.latent_dim,), "float32")}
+        drawn = {"cluster": ((), "int32"), "noise": ((self.n_normals,), "float32")}
         found = {
             "cluster": ExportSignature(cluster, {"image": (shape, "example")}),
             "embed": ExportSignature(embed, {"image": (shape, "example")}),
