@@ -12,26 +12,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import fit_gaussians, spread_part
 from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.config.vae import VaDEOptions
 from nvisa_tf.layers import distributions as dist
 from nvisa_tf.layers.networks import LayerFactory
 from nvisa_tf.layers.optimizer import FusedAdam
-from nvisa_tf.layers.priors import MixturePrior, inverse_softplus
+from nvisa_tf.layers.priors import MixturePrior
 from nvisa_tf.layers.schedules import FlooredDecay
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import weights_of
-from nvisa_tf.models.pretraining import rescale
-from nvisa_tf.models.stage import derived_seed, steps_per_epoch
-from nvisa_tf.models.vae import VAENetwork, VAEStage, weights_of_vae
+from nvisa_tf.models.stage import steps_per_epoch
+from nvisa_tf.models.vae import VAENetwork, VAEStage, mixture_of_codes, weights_of_vae
 
-MAX_EXAMPLES = 60_000  # that the first mixture is fitted to
-CODE_SD = 0.1  # of q(z|x) at the start, where the codes have a standard deviation of 1
 ADAM_EPSILON = 1e-4  # as the authors set it, and the next two
 DECAY, LEAST_RATE = 0.9, 0.1  # of the learning rate
 
@@ -99,15 +94,8 @@ class VaDEStage(VAEStage):
         """
         model, test = self.model, self._data.test
         if self._has_autoencoder:
-            part = spread_part(self._data.train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
-            codes = rescale(model.decoder, model.code_head, model.embed(part.x))
-            self._data.tell(f"vade: {len(part)} codes")
-            fit = fit_gaussians(codes, model.config.n_clusters, "diag", derived_seed(self._run_seed, 3))
-            variances = np.diagonal(fit.covariances, axis1=1, axis2=2)
-            model.prior.set_mixture(fit.weights, fit.means, variances)
-            model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
-            model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
-            self.report = {"method": "vade", "examples": len(part), "log_likelihood": fit.log_likelihood}
+            fit, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed)
+            model.prior.set_mixture(*fit)
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
 

@@ -1,4 +1,4 @@
-"""Variational autoencoders with a reparameterized z: what VAE+GMM and VaDE share.
+"""Variational autoencoders with a reparameterized z: what VAE+GMM, VaDE and GMVAE share.
 
 p(x|z) is Gaussian or Bernoulli, q(z|x) Gaussian with a diagonal covariance (Kingma & Welling, ICLR 2014, arXiv 1312.6114).
 
@@ -8,24 +8,28 @@ Shapes: B examples, M samples, D latent dimensions, d values of an example.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from nvisa_tf.clustering.mixtures import fit_gaussians, spread_part
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.config.vae import VAEConfig
 from nvisa_tf.layers import distributions as dist
 from nvisa_tf.layers.augmentation import augment
 from nvisa_tf.layers.networks import LayerFactory
+from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.models import density
 from nvisa_tf.models.autoencoding import AutoencodingNetwork
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.keras_model import weights_of
-from nvisa_tf.models.pretraining import augmentation_of
+from nvisa_tf.models.pretraining import augmentation_of, rescale
 from nvisa_tf.models.stage import GradientStage, derived_seed
 
 LEAST_POSTERIOR_SD = 1e-4
+MAX_EXAMPLES = 60_000  # that a first mixture is fitted to
+CODE_SD = 0.1  # of q(z|x) then, where the codes have a standard deviation of 1
 
 
 class VAENetwork(AutoencodingNetwork):
@@ -137,7 +141,7 @@ class VAEStage(GradientStage):
         if self._augmentation is not None:
             batch = augment(batch, seeds[0], self._augmentation, fused=self.fused)
         x = self.model.preprocess(batch)
-        noise = tf.random.stateless_normal([tf.shape(x)[0], self.model.config.latent_dim], seeds[1])
+        noise = tf.random.stateless_normal([tf.shape(x)[0], self.model.n_normals], seeds[1])
         with tf.GradientTape() as tape:
             bound, z = self.bound_and_sample(x, noise)
             loss = -tf.reduce_mean(bound)
@@ -152,7 +156,7 @@ class VAEStage(GradientStage):
 
         Args:
           x: examples on the model's scale, [B, d].
-          noise: standard normal, [B, D].
+          noise: standard normal, [B, D], or as many values as the model's `n_normals`.
         """
         return self.bound_and_sample(x, noise)[0]
 
@@ -178,3 +182,36 @@ class VAEStage(GradientStage):
 def weights_of_vae(model: VAENetwork) -> list[Any]:
     """The trainable weights of encoder, heads and decoder."""
     return weights_of(model.encoder, model.code_head, model.scale_head, model.decoder)
+
+
+class FirstMixture(NamedTuple):
+    """A diagonal mixture of codes: weights [K], means and variances [K, D]."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+
+
+def mixture_of_codes(model: VAENetwork, data: TrainingData, name: str, run_seed: int) -> tuple[FirstMixture, dict[str, Any]]:
+    """Bring an autoencoder's codes to a standard deviation of 1, fit a diagonal mixture to them, and give q(z|x) a small scale.
+
+    Args:
+      model: whose trunk, code head and decoder are the autoencoder.
+      data: what to learn from.
+      name: of the stage that begins, for the report.
+      run_seed: of the run.
+
+    Returns:
+      The mixture, and what belongs into the stage's report.
+
+    Raises:
+      ValueError: the codes are not finite, or all the same.
+    """
+    part = spread_part(data.train, MAX_EXAMPLES, derived_seed(run_seed, 2))
+    codes = rescale(model.decoder, model.code_head, model.embed(part.x))
+    data.tell(f"{name}: {len(part)} codes")
+    fit = fit_gaussians(codes, model.config.n_clusters, "diag", derived_seed(run_seed, 3))
+    model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
+    model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
+    found = FirstMixture(fit.weights, fit.means, np.diagonal(fit.covariances, axis1=1, axis2=2))
+    return found, {"method": name, "examples": len(part), "log_likelihood": fit.log_likelihood}

@@ -14,8 +14,8 @@ from nvisa_tf.data import Splits
 from nvisa_tf.layers import distributions as dist
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.stage import derived_seed
-from nvisa_tf.models.vade import CODE_SD, VaDE, mixture_divergence
-from nvisa_tf.models.vae import LEAST_POSTERIOR_SD
+from nvisa_tf.models.vade import VaDE, mixture_divergence
+from nvisa_tf.models.vae import CODE_SD, LEAST_POSTERIOR_SD
 from nvisa_tf.runs.workflows import build_model
 
 tfd = tfp.distributions
