@@ -19,6 +19,7 @@ HOME = {
     "VaDE": "models.vade",
     "LTVAE": "models.ltvae.model",
     "LTVAEGMM": "models.ltvae.model",
+    "GMVAE": "models.gmvae",
     "FusedAdam": "layers.optimizer",
     "StdAnnealing": "layers.schedules",
     "AnnealedLearningRate": "layers.schedules",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nvisa_tf.config.ae_gmm import AEGMMOptions
 from nvisa_tf.config.dec import DECOptions, IDECOptions
+from nvisa_tf.config.gmvae import GMVAEOptions
 from nvisa_tf.config.ltvae import LTVAEGMMOptions, LTVAEOptions
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.nvisa import NVISAOptions
@@ -104,6 +105,15 @@ METHODS: dict[str, Method] = {
         small_preset="ltvae_small",
         large_preset="ltvae",
         vector_preset="ltvae_vectors",
+        has_density=True,
+    ),
+    "gmvae": Method(
+        GMVAEOptions,
+        "nvisa_tf.models.gmvae:GMVAE",
+        "a variational autoencoder whose prior is a mixture that a network makes of noise (Dilokthanakul et al., 2016)",
+        small_preset="gmvae_small",
+        large_preset="gmvae",
+        vector_preset="gmvae_vectors",
         has_density=True,
     ),
 }

@@ -196,6 +196,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ltvae_vectors": {"method": "ltvae", **LTVAE_SMALL, "pretrain_epochs": 200, "structure_epochs": 40},
     "ae_gmm": {"method": "ae_gmm", **WIDE, "epochs": 100},
     "ae_gmm_slow": {"method": "ae_gmm", **WIDE, "epochs": 300},
+    "gmvae": {"method": "gmvae", "likelihood": "bernoulli", "epochs": 60},
+    "gmvae_small": {**VAE_SMALL, "method": "gmvae", "likelihood": "bernoulli", "epochs": 300, "eval_epochs": 20.0},
+    "gmvae_vectors": {**VAE_SMALL, "method": "gmvae", "epochs": 200, "eval_epochs": 20.0},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},
 }
 
