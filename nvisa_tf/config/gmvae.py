@@ -20,7 +20,7 @@ class GMVAEOptions(VAEConfig):
     noise_dim: int = option(10, "dimensions of w, the noise that the clusters of z are made of", minimum=1)
     prior_units: int = option(500, "width of the tanh layer from w to the clusters", minimum=1)
     y_floor: float = option(
-        0.0, "nats of KL(p(y|z,w) || p(y)) of an example that cost nothing more or less, its minimum information; 0: none", minimum=0.0
+        0.0, "what KL(p(y|z,w) || p(y)) costs at least, nats, a batch's mean: the minimum information constraint; 0: none", minimum=0.0
     )
     kl_warmup_epochs: float = option(
         0.0, "epochs in which the weight of all KL terms rises from 0 to 1; 0: it is 1 from the start; not in the paper", minimum=0.0

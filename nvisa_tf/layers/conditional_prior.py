@@ -1,4 +1,4 @@
-"""A prior whose clusters are made from noise by a network: the prior of GMVAE (Dilokthanakul et al., 2016, arXiv 1611.02648, section 3.1).
+"""A prior whose clusters are made from noise by a network: the prior of GMVAE (Dilokthanakul et al., 2016, arXiv 1611.02648, section 3).
 
 It has what the shared code asks of a `nvisa_tf.layers.priors.Prior`, `sample` and `from_noise`. p(z|y), a mixture over all w, has no closed
 form, so densities are given w.

@@ -147,7 +147,7 @@ class GMVAEStage(VAEStage):
             self.report.update(clustering_scores(test.y, self.model.predict_clusters(test.x))._asdict())
 
     def bound(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """The evidence lower bound of each example, nats, [B] (the paper's section 3.2), its KL terms at their present weight.
+        """The evidence lower bound of each example, nats, [B] (the paper's section 3), its KL terms at their present weight.
 
         Args:
           x: examples on the model's scale, [B, d].
@@ -168,15 +168,18 @@ class GMVAEStage(VAEStage):
 
 
 def conditional_divergence(log_gamma: tf.Tensor, divergences: tf.Tensor, y_floor: float) -> tf.Tensor:
-    """sum_y gamma_y KL(q(z|x) || p(z|w, y)) + max(y_floor, KL(gamma || uniform)), nats, [B]: the terms of z and y, the latter of at least a
-    minimum information (the paper's section 3.3.2).
+    """sum_y gamma_y KL(q(z|x) || p(z|w, y)) + KL(gamma || uniform), nats, [B]: the bound's terms of z and of y.
+
+    The latter costs at least `y_floor` on average over the batch, the minimum information constraint: where the average is lower, the
+    difference is added to each, so that gamma gets no gradient from it. The paper has the expectation for the average.
 
     Args:
       log_gamma: log p(y|z, w), [B, K].
       divergences: KL(q(z|x) || p(z|w, y)), [B, K].
-      y_floor: what KL(gamma || uniform) counts at least, nats.
+      y_floor: nats.
     """
     gamma = tf.exp(log_gamma)
     information = tf.reduce_sum(gamma * log_gamma, -1) + tf.math.log(tf.cast(tf.shape(log_gamma)[-1], log_gamma.dtype))
-    information = tf.maximum(information, y_floor) if y_floor else information
+    if y_floor:
+        information += tf.nn.relu(y_floor - tf.reduce_mean(information))
     return tf.reduce_sum(gamma * divergences, -1) + information

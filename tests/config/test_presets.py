@@ -57,6 +57,7 @@ def test_the_automatic_preset_goes_by_kind_and_number():
         "ae_gmm": ("ae_gmm_small", "ae_gmm_small", "ae_gmm_small", "ae_gmm", "ae_gmm_small", "ae_gmm"),
         "vade": ("vade_small", "vade_small", "vade_small", "vade", "vade_vectors", "vade_vectors"),
         "ltvae": ("ltvae_small", "ltvae_small", "ltvae_small", "ltvae", "ltvae_vectors", "ltvae_vectors"),
+        "gmvae": ("gmvae_small", "gmvae_small", "gmvae_small", "gmvae", "gmvae_vectors", "gmvae_vectors"),
     }
     for method, names in of.items():
         sizes = (999, True), (1_000, True), (9_999, True), (10_000, True), (50, False), (10**6, False)

@@ -31,9 +31,9 @@ SMALL = {
     "pretrain_epochs": 1,
     "checkpoint_minutes": 0.0,
 }
-# Every method on both kinds of data, and NVISA with the stages of an initialization.
+# Every method on both kinds of data, NVISA with the stages of an initialization, and GMVAE from random weights.
 CASES = [(method, kind, {}) for method in METHODS for kind in ("vectors", "images")]
-CASES += [("nvisa", "vectors", {"init": "ae_kmeans", "eps_start": 0.25})]
+CASES += [("nvisa", "vectors", {"init": "ae_kmeans", "eps_start": 0.25}), ("gmvae", "vectors", {"pretrain_epochs": 0})]
 IDS = [" ".join([method, kind, *(f"{name} {value}" for name, value in options.items())]) for method, kind, options in CASES]
 
 
