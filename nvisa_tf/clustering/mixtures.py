@@ -113,6 +113,11 @@ class Gaussians(NamedTuple):
     covariances: np.ndarray
     log_likelihood: float
 
+    @property
+    def variances(self) -> np.ndarray:
+        """The diagonals of the covariances, [K, D]."""
+        return np.diagonal(self.covariances, axis1=1, axis2=2)
+
 
 @threadpool_limits.wrap(limits=1)  # as above
 def fit_gaussians(codes: np.ndarray, n_clusters: int, covariance: str, seed: int) -> Gaussians:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nvisa_tf.config.networks import PretrainingConfig
 from nvisa_tf.config.options import option
 from nvisa_tf.config.vae import VAEConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class GMVAEOptions(VAEConfig):
+class GMVAEOptions(VAEConfig, PretrainingConfig):
     """All of GMVAE's own options. Those that the paper does not have say so.
 
     Raises:
@@ -24,11 +25,6 @@ class GMVAEOptions(VAEConfig):
     )
     kl_warmup_epochs: float = option(
         0.0, "epochs in which the weight of all KL terms rises from 0 to 1; 0: it is 1 from the start; not in the paper", minimum=0.0
-    )
-    pretrain_epochs: int = option(
-        0,
-        "epochs of an autoencoder that comes first, a mixture of whose codes the clusters begin with; 0: none, as in the paper",
-        minimum=0,
     )
 
     def check_run(self, data: Any, train: Any) -> None:

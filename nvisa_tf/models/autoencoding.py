@@ -39,6 +39,7 @@ class AutoencodingNetwork(ClusteringNetwork):
     """
 
     options_class: ClassVar[type[NetworkConfig]]
+    is_autoencoder: ClassVar[bool] = True  # whether the decoder gives back what the encoder took
     prior: Any  # a `Prior` with weights, or what stands in for it
 
     def __init__(self, config: NetworkConfig | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
@@ -148,7 +149,7 @@ class AutoencodingNetwork(ClusteringNetwork):
         Raises:
           ValueError: it has no such autoencoder, or one of other networks; nothing is changed.
         """
-        if not isinstance(other, AutoencodingNetwork):
+        if not (isinstance(other, AutoencodingNetwork) and other.is_autoencoder):
             raise ValueError(f"{source} is a run of {type(other).__name__}, which has no autoencoder that could be taken.")
         for name in NETWORKS:
             here, there = getattr(self.config, name), getattr(other.config, name)

@@ -28,8 +28,12 @@ class Weighted(Protocol):
     """A model whose density can be bounded."""
 
     config: Any  # with n_clusters
-    n_normals: int  # that a draw of z takes: the D of its noise
     graph_functions: Any
+
+    @property
+    def n_normals(self) -> int:
+        """Standard normals that a draw of z takes: the D of its noise."""
+        ...
 
     def raw_log_weights(self, x: tf.Tensor, gumbel: tf.Tensor, normal: tf.Tensor) -> tf.Tensor:
         """The log importance weights, nats, [M, B], of raw examples [B, *input_shape].

@@ -40,7 +40,7 @@ class GMVAE(VAENetwork):
 
     options_class = GMVAEOptions
     config: GMVAEOptions
-    prior: ConditionalMixture
+    prior: Any  # a `ConditionalMixture`, whose densities are given w
 
     @property
     def n_normals(self) -> int:
@@ -106,11 +106,7 @@ class GMVAE(VAENetwork):
         """The autoencoder, if there is to be one, then the model."""
         options, train = self.options_of(config), config.train
         stage = GMVAEStage(self, data, options, train)
-        if not options.pretrain_epochs:
-            return [stage]
-        bernoulli = options.likelihood == "bernoulli"
-        autoencoder = self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3, bernoulli=bernoulli)
-        return [autoencoder, stage]
+        return [self.pretraining_stage(data, options, train), stage] if options.has_autoencoder else [stage]
 
 
 class GMVAEStage(VAEStage):
@@ -123,6 +119,7 @@ class GMVAEStage(VAEStage):
     """
 
     model: GMVAE
+    _options: GMVAEOptions
 
     def __init__(self, model: GMVAE, data: TrainingData, options: GMVAEOptions, train: TrainConfig) -> None:
         per_epoch = steps_per_epoch(len(data.train), train.batch_size)
@@ -138,10 +135,10 @@ class GMVAEStage(VAEStage):
         Raises:
           ValueError: the codes are not finite, or all the same.
         """
-        if not self._options.pretrain_epochs:
+        if not self._options.has_autoencoder:
             return
         test = self._data.test
-        fit, self.report = mixture_of_codes(self.model, self._data, self.name, self._run_seed)
+        fit, _, self.report = mixture_of_codes(self.model, self._data, self.name, self._run_seed, "diag")
         self.model.prior.set_mixture(fit.means, fit.variances)
         if test.y is not None:
             self.report.update(clustering_scores(test.y, self.model.predict_clusters(test.x))._asdict())

@@ -94,8 +94,8 @@ class VaDEStage(VAEStage):
         """
         model, test = self.model, self._data.test
         if self._has_autoencoder:
-            fit, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed)
-            model.prior.set_mixture(*fit)
+            fit, _, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed, "diag")
+            model.prior.set_mixture(fit.weights, fit.means, fit.variances)
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
 

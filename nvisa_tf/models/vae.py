@@ -1,4 +1,4 @@
-"""Variational autoencoders with a reparameterized z: what VAE+GMM, VaDE and GMVAE share.
+"""Variational autoencoders with a reparameterized z: what VAE+GMM, VaDE, LTVAE and GMVAE share.
 
 p(x|z) is Gaussian or Bernoulli, q(z|x) Gaussian with a diagonal covariance (Kingma & Welling, ICLR 2014, arXiv 1312.6114).
 
@@ -8,12 +8,12 @@ Shapes: B examples, M samples, D latent dimensions, d values of an example.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.clustering.mixtures import fit_gaussians, spread_part
+from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.config.vae import VAEConfig
 from nvisa_tf.layers import distributions as dist
@@ -184,25 +184,20 @@ def weights_of_vae(model: VAENetwork) -> list[Any]:
     return weights_of(model.encoder, model.code_head, model.scale_head, model.decoder)
 
 
-class FirstMixture(NamedTuple):
-    """A diagonal mixture of codes: weights [K], means and variances [K, D]."""
-
-    weights: np.ndarray
-    means: np.ndarray
-    variances: np.ndarray
-
-
-def mixture_of_codes(model: VAENetwork, data: TrainingData, name: str, run_seed: int) -> tuple[FirstMixture, dict[str, Any]]:
-    """Bring an autoencoder's codes to a standard deviation of 1, fit a diagonal mixture to them, and give q(z|x) a small scale.
+def mixture_of_codes(
+    model: VAENetwork, data: TrainingData, name: str, run_seed: int, covariance: str
+) -> tuple[Gaussians, np.ndarray, dict[str, Any]]:
+    """Bring an autoencoder's codes to a standard deviation of 1, fit a mixture to them, and give q(z|x) a small scale.
 
     Args:
       model: whose trunk, code head and decoder are the autoencoder.
       data: what to learn from.
       name: of the stage that begins, for the report.
       run_seed: of the run.
+      covariance: of the mixture's components, "full" or "diag".
 
     Returns:
-      The mixture, and what belongs into the stage's report.
+      The mixture, the codes [n, D], and what belongs into the stage's report.
 
     Raises:
       ValueError: the codes are not finite, or all the same.
@@ -210,8 +205,7 @@ def mixture_of_codes(model: VAENetwork, data: TrainingData, name: str, run_seed:
     part = spread_part(data.train, MAX_EXAMPLES, derived_seed(run_seed, 2))
     codes = rescale(model.decoder, model.code_head, model.embed(part.x))
     data.tell(f"{name}: {len(part)} codes")
-    fit = fit_gaussians(codes, model.config.n_clusters, "diag", derived_seed(run_seed, 3))
+    fit = fit_gaussians(codes, model.config.n_clusters, covariance, derived_seed(run_seed, 3))
     model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
     model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
-    found = FirstMixture(fit.weights, fit.means, np.diagonal(fit.covariances, axis1=1, axis2=2))
-    return found, {"method": name, "examples": len(part), "log_likelihood": fit.log_likelihood}
+    return fit, codes, {"method": name, "examples": len(part), "log_likelihood": fit.log_likelihood}

@@ -32,6 +32,7 @@ OPTIONS = {
     "prior_units": 16,
     "encoder_units": (16,),
     "decoder_units": (16,),
+    "pretrain_epochs": 0,
     "epochs": 100,
     "kl_warmup_epochs": 50.0,
     "batch_size": 32,
@@ -301,4 +302,4 @@ def test_options_out_of_range_are_refused():
         with pytest.raises(ValueError, match=name):
             RunConfig.of("gmvae", {name: -1})
     with pytest.raises(ValueError, match="nothing to train"):
-        RunConfig.of("gmvae", {"epochs": 0})
+        RunConfig.of("gmvae", {"epochs": 0, "pretrain_epochs": 0})

@@ -13,27 +13,23 @@ import tensorflow as tf
 
 from nvisa_tf.clustering.latent_tree import LatentTree, Pouch, padded, unpadded
 from nvisa_tf.clustering.metrics import clustering_scores
-from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part, spread_rows
+from nvisa_tf.clustering.mixtures import Gaussians, spread_part, spread_rows
 from nvisa_tf.clustering.tree_search import LEAST_GAIN, Found, Limits, first_search, search
 from nvisa_tf.config.ltvae import LTVAEConfig, LTVAEOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.layers.optimizer import FusedAdam
-from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.layers.stepwise_em import StepwiseEM
 from nvisa_tf.layers.tree_prior import LOG_2_PI
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.ltvae.axes import change_axes, independent_axes
-from nvisa_tf.models.pretraining import rescale
 from nvisa_tf.models.stage import derived_seed, steps_per_epoch
-from nvisa_tf.models.vae import VAEStage, weights_of_vae
+from nvisa_tf.models.vae import CODE_SD, VAEStage, mixture_of_codes, weights_of_vae
 
 if TYPE_CHECKING:
     from nvisa_tf.models.ltvae.model import LTVAE, TreeVAE
 
-MAX_EXAMPLES = 60_000  # that the first mixture is fitted to
 LEAST_WEIGHT = 1e-6  # of a cluster at the start
 LEAST_SEARCHED, MOST_SEARCHED = 1_000, 5_000  # examples that a structure is searched among
-CODE_SD = 0.1  # of q(z|x) at the start, where the codes have a standard deviation of 1
 
 
 class TreeStage(VAEStage):
@@ -77,14 +73,8 @@ class TreeStage(VAEStage):
         """
         model, test = self.model, self._data.test
         if self._has_autoencoder:
-            part = spread_part(self._data.train, MAX_EXAMPLES, derived_seed(self._run_seed, 2))
-            codes = rescale(model.decoder, model.code_head, model.embed(part.x))
-            self._data.tell(f"{self.name}: {len(part)} codes")
-            fit = fit_gaussians(codes, model.config.n_clusters, "full", derived_seed(self._run_seed, 3))
-            self.report = {"method": self.name, "examples": len(part), "log_likelihood": fit.log_likelihood}
+            fit, codes, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed, "full")
             self.first_prior(fit, codes)
-            model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
-            model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
         self.em.reset()
         if test.y is not None:
             self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
@@ -186,6 +176,5 @@ class StructureStage(TreeStage):
 
 def one_facet(fit: Gaussians) -> LatentTree:
     """A tree of one facet, each dimension a pouch, with a mixture's weights, means and variances."""
-    variances = np.diagonal(fit.covariances, axis1=1, axis2=2)
-    pouches = [Pouch(0, (d,), fit.means[:, [d]], variances[:, d, None, None]) for d in range(fit.means.shape[1])]
+    pouches = [Pouch(0, (d,), fit.means[:, [d]], fit.variances[:, d, None, None]) for d in range(fit.means.shape[1])]
     return LatentTree((-1,), (np.maximum(fit.weights, LEAST_WEIGHT),), tuple(pouches))
