@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.ae_gmm import AEGMM
     from nvisa_tf.models.base import ClusteringModel, ExportSignature, TrainingStage
     from nvisa_tf.models.dec import DEC, IDEC
+    from nvisa_tf.models.gm_gan import GMGAN
     from nvisa_tf.models.gmvae import GMVAE
     from nvisa_tf.models.ltvae.model import LTVAE, LTVAEGMM
     from nvisa_tf.models.nvisa.model import NVISA
@@ -52,6 +53,7 @@ _HOME = {
     "models.dec": ("DEC", "IDEC"),
     "models.ltvae.model": ("LTVAE", "LTVAEGMM"),
     "models.gmvae": ("GMVAE",),
+    "models.gm_gan": ("GMGAN",),
     "models.vade": ("VaDE",),
     "models.vae_gmm": ("VAEGMM",),
     "models.base": ("ClusteringModel", "ExportSignature", "TrainingStage"),
@@ -65,6 +67,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "AEGMM",
     "DEC",
+    "GMGAN",
     "GMVAE",
     "IDEC",
     "LTVAE",

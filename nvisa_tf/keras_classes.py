@@ -15,6 +15,7 @@ HOME = {
     "AEGMM": "models.ae_gmm",
     "DEC": "models.dec",
     "IDEC": "models.dec",
+    "GMGAN": "models.gm_gan",
     "VAEGMM": "models.vae_gmm",
     "VaDE": "models.vade",
     "LTVAE": "models.ltvae.model",

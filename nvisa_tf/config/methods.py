@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nvisa_tf.config.ae_gmm import AEGMMOptions
 from nvisa_tf.config.dec import DECOptions, IDECOptions
+from nvisa_tf.config.gm_gan import GMGANOptions
 from nvisa_tf.config.gmvae import GMVAEOptions
 from nvisa_tf.config.ltvae import LTVAEGMMOptions, LTVAEOptions
 from nvisa_tf.config.networks import NetworkConfig
@@ -115,5 +116,13 @@ METHODS: dict[str, Method] = {
         large_preset="gmvae",
         vector_preset="gmvae_vectors",
         has_density=True,
+    ),
+    "gm_gan": Method(
+        GMGANOptions,
+        "nvisa_tf.models.gm_gan:GMGAN",
+        "a GAN whose prior is a mixture, then a classifier of its components (Ben-Yosef & Weinshall, 2018)",
+        small_preset="gm_gan_small",
+        large_preset="gm_gan",
+        vector_preset="gm_gan_vectors",
     ),
 }

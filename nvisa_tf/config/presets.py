@@ -211,6 +211,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gmvae_slow": {"method": "gmvae", **GMVAE, "epochs": 180, "kl_warmup_epochs": 120.0},
     "gmvae_small": {"method": "gmvae", **GMVAE_SMALL},
     "gmvae_vectors": {"method": "gmvae", **GMVAE_SMALL, "likelihood": "gaussian"},
+    "gm_gan": {"method": "gm_gan", "generator_output": "sigmoid", "epochs": 40, "classifier_epochs": 4},
+    "gm_gan_small": {"method": "gm_gan", "generator_output": "sigmoid", **VAE_SMALL, "epochs": 300, "classifier_epochs": 50},
+    "gm_gan_vectors": {"method": "gm_gan", **VAE_SMALL, "epochs": 300, "classifier_epochs": 50},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},
 }
 

@@ -80,6 +80,11 @@ class LayerFactory:
         layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1])), LAST, dtype=DTYPE), keras.layers.Flatten(LAST, dtype=DTYPE)]
         return stack(width, layers, name)
 
+    def discriminator(self, shape: tuple[int, ...], filters: tuple[int, ...], units: tuple[int, ...]) -> keras.Sequential:
+        """A trunk with one linear output, [B, d] to [B, 1]."""
+        trunk = self.trunk(shape, filters, units, "discriminator")
+        return stack(math.prod(shape), [*trunk.layers, self.dense(1, "discriminator_out")], "discriminator")
+
     def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
         """An MLP with one linear output, [..., input_dim] to [..., 1]."""
         hidden = self.mlp(input_dim, units, name).layers

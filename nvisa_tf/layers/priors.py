@@ -56,7 +56,7 @@ class Prior(Protocol):
         ...
 
 
-class _Mixture(keras.layers.Layer):
+class Mixture(keras.layers.Layer):
     """What mixtures with weights `logits` [K] share."""
 
     logits: Any
@@ -84,7 +84,7 @@ class _Mixture(keras.layers.Layer):
         return y, self.p_z_given_y(y).sample(seed=seeds[1])
 
 
-class MixturePrior(_Mixture):
+class MixturePrior(Mixture):
     """p(y) = Cat(pi), p(z|y) = N(mu_y, diag sigma_y^2) (Li et al., IJCNN 2020, section "Model").
 
     Weights: logits [K], loc [K, D], raw_scale [K, D]; sigma is softplus(raw_scale). Means start as standard normal draws and scales at 1;
@@ -130,7 +130,7 @@ class MixturePrior(_Mixture):
             self.logits.assign(np.log(np.maximum(weights, 1e-6)))
 
 
-class GaussianMixturePrior(_Mixture):
+class GaussianMixturePrior(Mixture):
     """p(y) = Cat(pi), p(z|y) = N(mu_y, Sigma_y) with any covariances; it is fitted, not trained by gradient.
 
     Weights: logits [K], loc [K, D], scale_tril [K, D, D], the Cholesky factors of Sigma, and whitening [K, D, D], their inverses, as a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -209,14 +209,22 @@ class GradientStage(Stage):
     def learn(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One step of the optimizer down a loss that was recorded on the tape."""
         gradients = tape.gradient(loss, [v.value for v in self.weights], unconnected_gradients="zero")
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in (loss, *gradients)])
 
-        def update() -> tf.Tensor:
+        def update() -> None:
             self.optimizer.apply(gradients, self.weights)
             self.loss.update_state(loss)
+
+        self.update_if_finite([loss, *gradients], update)
+
+    def update_if_finite(self, values: list[tf.Tensor], update: Callable[[], None]) -> None:
+        """Call `update` where every value is finite, else count a step that is skipped; then the step is done."""
+
+        def updated() -> tf.Tensor:
+            update()
             return tf.constant(0, tf.int64)
 
-        missed = tf.cond(finite, update, lambda: tf.constant(1, tf.int64))
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+        missed = tf.cond(finite, updated, lambda: tf.constant(1, tf.int64))
         self._skipped.assign(tf.stack([self._skipped[0] + missed, (self._skipped[1] + missed) * missed]))
         self.step.assign_add(1)
 
