@@ -18,9 +18,7 @@ class GMGANOptions(NetworkConfig, AugmentationConfig):
     """
 
     prior: str = option("static", "the mixture that z is drawn from: fixed, or learned with the generator", ("static", "dynamic"))
-    prior_range: float = option(
-        1.0, "its components' means are drawn between minus this and this; a dynamic one begins so", minimum=0.0
-    )
+    prior_range: float = option(1.0, "its components' means are drawn between minus this and this; a dynamic one begins so", minimum=0.0)
     prior_sd: float = option(0.1, "its components' standard deviation; a dynamic one begins so", minimum=1e-6)
     generator_output: str = option("linear", "values between 0 and 1, or any, on the model's scale", ("linear", "sigmoid"))
     gradient_penalty: float = option(1.0, "weight of the discriminator's squared gradient at examples (R1); not in the paper", minimum=0.0)

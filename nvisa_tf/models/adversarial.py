@@ -156,20 +156,21 @@ class GANStage(GradientStage):
         self._means = {name: RunningMean(name) for name in ("discriminator_loss", "penalty", "cluster_loss")}
 
     def losses(self, batch: tf.Tensor, seed: tf.Tensor) -> Losses:
-        """Both players' losses on raw examples [B, *input_shape] and as many generated ones; seed: a stateless seed, integers [2].
-
-        Of the discriminator's, the gradient reaches nothing of the generator.
-        """
+        """Both players' losses on raw examples [B, *input_shape] and as many generated ones; seed: a stateless seed, integers [2]."""
         seeds = tf.random.split(seed, 3)
         x = self._changes.seen(batch, seeds[0])
         y, z = self.model.prior.sample(batch.shape[0] or tf.shape(batch)[0], seeds[1])
         generated = self._changes.generated(z, seeds[2])
-        zero = tf.constant(0.0)
+        logits = self.model.logit(generated)
+        zero = tf.zeros([], logits.dtype)
         penalty = squared_gradient(self.model.logit, x) if self._penalty_weight else zero
-        discriminator = discriminator_loss(self.model.logit(x), self.model.logit(tf.stop_gradient(generated)))
         cluster = cross_entropy(self.model.class_logits(generated), y) if self._cluster_weight else zero
-        generator = generator_loss(self.model.logit(generated)) + self._cluster_weight * cluster
-        return Losses(discriminator + 0.5 * self._penalty_weight * penalty, generator, penalty, cluster)
+        return Losses(
+            discriminator=discriminator_loss(self.model.logit(x), logits) + 0.5 * self._penalty_weight * penalty,
+            generator=generator_loss(logits) + self._cluster_weight * cluster,
+            penalty=penalty,
+            cluster=cluster,
+        )
 
     def gradients(self, batch: tf.Tensor, seed: tf.Tensor) -> tuple[Losses, list[tf.Tensor], list[tf.Tensor]]:
         """`losses`, and the gradients of the discriminator's for its weights and of the generator's for `weights`."""

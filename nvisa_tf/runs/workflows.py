@@ -100,8 +100,10 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
         if trainer.step > trainer.total_steps:
             done = f"{run.path} has trained {trainer.epoch:g} epochs"
             raise ValueError(f"{done}, and epochs is {config.train.epochs}; give at least as many.")
-        if trainer.initialized and not trainer.total_steps:
-            raise ValueError(f"{run.path} has ended, and runs of the method {config.method} cannot be lengthened; start a new one.")
+        # Where the last stage's length is another one, epochs are those of a stage before.
+        if trainer.initialized and trainer.stage.most_steps != config.train.epochs * trainer.steps_per_epoch:
+            done = f"{run.path} has trained its {run.config().train.epochs} epochs"
+            raise ValueError(f"{done}, and runs of the method {config.method} cannot be lengthened then; start a new one.")
         if trainer.initialized and trainer.stage.why_ended():
             ended = f"{run.path} ended at epoch {trainer.epoch:.4g}, as it had stopped paying"
             raise ValueError(f"{ended}; epochs is a limit, so start a new run, with --init-from {run.path}.")
