@@ -19,7 +19,7 @@ from nvisa_tf.layers.random import categories
 
 
 class AffineMixturePrior(Mixture):
-    """p(y) = 1 / K, z = mu_y + A_y noise (Ben-Yosef & Weinshall, 2018, sections 3.1 and 3.2).
+    """p(y) = 1 / K, z = mu_y + A_y noise (Ben-Yosef & Weinshall, 2018, arXiv 1808.10356).
 
     Weights: logits [K], which stay 0; loc [K, D], the means, drawn uniformly from [-reach, reach]; factor [K, D, D], of which A is the
     lower triangle, and begins as sd times the identity. Every covariance A A^T has a triangular A, so nothing is lost by that.
@@ -75,7 +75,7 @@ class AffineMixturePrior(Mixture):
         """n draws of (y, z); their gradient is that of the affine map."""
         seeds = tf.random.split(seed, 2)
         y = categories(tf.convert_to_tensor(self.logits), n, seeds[0]) if cluster is None else tf.fill([n], cluster)
-        return y, self.from_noise(y, tf.random.stateless_normal([n, self._shape[1]], seeds[1], dtype=self.dtype))
+        return y, self.from_noise(y, tf.random.stateless_normal([n, self._shape[1]], seeds[1], dtype=self._triangle.dtype))
 
     def from_noise(self, y: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """z ~ p(z|y) from standard normal noise."""

@@ -176,9 +176,12 @@ class GANStage(GradientStage):
         """`losses`, and the gradients of the discriminator's for its weights and of the generator's for `weights`."""
         with tf.GradientTape(persistent=True) as tape:
             losses = self.losses(batch, seed)
-        players = ((losses.discriminator, self.discriminator_weights), (losses.generator, self.weights))
-        found = [tape.gradient(loss, [v.value for v in weights], unconnected_gradients="zero") for loss, weights in players]
-        return losses, *([tf.convert_to_tensor(gradient) for gradient in gradients] for gradients in found)
+
+        def of(loss: tf.Tensor, weights: list[Any]) -> list[tf.Tensor]:
+            found = tape.gradient(loss, [v.value for v in weights], unconnected_gradients="zero")
+            return [tf.convert_to_tensor(gradient) for gradient in found]
+
+        return losses, of(losses.discriminator, self.discriminator_weights), of(losses.generator, self.weights)
 
     def train_step(self, batch: tf.Tensor) -> None:
         """One step of both on raw examples [B, *input_shape]."""

@@ -25,8 +25,8 @@ OPTIONS = {
     "latent_dim": 2,
     "encoder_units": (32,),
     "decoder_units": (32,),
-    "epochs": 150,
-    "classifier_epochs": 30,
+    "epochs": 120,
+    "classifier_epochs": 20,
     "batch_size": 32,
     "eval_epochs": 50.0,
     "seed": 3,
@@ -265,7 +265,7 @@ def test_the_classifier_tells_components_that_lie_apart(data, train_stage):
 
 
 def test_the_classifier_comes_to_the_posterior_of_the_mixture(data, train_stage, monkeypatch):
-    """Components of one covariance under an affine map: p(y|x) is a softmax of linear functions, as is a classifier without hidden layers."""
+    """Of components of one covariance under an affine map p(y|x) is a softmax of linear functions, which a linear classifier can give."""
     monkeypatch.setattr("nvisa_tf.models.gm_gan.CLASSIFIER_RATE", 0.02)
     model, stage = affine_generator(data, 0.8, encoder_units=(), batch_size=180, classifier_epochs=1000)
     train_stage(stage)
