@@ -51,6 +51,7 @@ class GMGAN(AutoencodingNetwork):
 
     capabilities = frozenset({"embed", "generate"})
     options_class = GMGANOptions
+    is_autoencoder = False
     config: GMGANOptions
     prior: AffineMixturePrior
 
