@@ -143,8 +143,8 @@ class GMVAEStage(VAEStage):
         if test.y is not None:
             self.report.update(clustering_scores(test.y, self.model.predict_clusters(test.x))._asdict())
 
-    def bound(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """The evidence lower bound of each example, nats, [B] (the paper's section 3), its KL terms at their present weight.
+    def bound_and_sample(self, x: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The evidence lower bound of each example, nats, [B] (the paper's section 3), its KL terms at their present weight, and z, [B, D].
 
         Args:
           x: examples on the model's scale, [B, d].
@@ -155,7 +155,7 @@ class GMVAEStage(VAEStage):
         log_gamma = model.prior.log_posterior(z, w)
         of_z = dist.divergences(q_z, model.prior.p_z_given_w(w))
         cost = conditional_divergence(log_gamma, of_z, self._options.y_floor) + dist.divergence_from_standard_normal(q_w)
-        return model.p_x(z).log_prob(x) - self.kl_weight() * cost
+        return model.p_x(z).log_prob(x) - self.kl_weight() * cost, z
 
     def kl_weight(self) -> tf.Tensor:
         """The weight of the KL terms, from 0 to 1, a scalar."""
