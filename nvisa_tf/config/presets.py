@@ -77,7 +77,7 @@ LTVAE: dict[str, Any] = {**WIDE, "pretrain_epochs": 100, "epochs": 50}
 LTVAE_SLOW: dict[str, Any] = {**LTVAE, "pretrain_epochs": 200, "epochs": 150}
 LTVAE_SMALL: dict[str, Any] = {**VAE_SMALL, "pretrain_epochs": 400, "epochs": 200, "eval_epochs": 20.0}
 # Without an autoencoder, as in the paper.
-GMVAE: dict[str, Any] = {"likelihood": "bernoulli", "pretrain_epochs": 0, "epochs": 60, "kl_warmup_epochs": 40.0, "learning_rate": 3e-3}
+GMVAE: dict[str, Any] = {"likelihood": "bernoulli", "pretrain_epochs": 0, "epochs": 120, "kl_warmup_epochs": 80.0, "learning_rate": 3e-3}
 # With a lower rate or a shorter warm-up, clusters of the digits run empty or join (docs/methods/gmvae.md).
 GMVAE_SMALL: dict[str, Any] = {
     **VAE_SMALL,
@@ -209,9 +209,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ae_gmm": {"method": "ae_gmm", **WIDE, "epochs": 100},
     "ae_gmm_slow": {"method": "ae_gmm", **WIDE, "epochs": 300},
     "gmvae": {"method": "gmvae", **GMVAE},
-    "gmvae_slow": {"method": "gmvae", **GMVAE, "epochs": 180, "kl_warmup_epochs": 120.0},
+    "gmvae_slow": {"method": "gmvae", **GMVAE, "epochs": 360, "kl_warmup_epochs": 240.0},
     "gmvae_small": {"method": "gmvae", **GMVAE_SMALL},
-    "gmvae_vectors": {"method": "gmvae", **GMVAE_SMALL, "likelihood": "gaussian"},
+    "gmvae_vectors": {"method": "gmvae", **GMVAE_SMALL, "likelihood": "gaussian", "learning_rate": 3e-3},
     # Changed images make components agree with classes far better than the images alone (docs/methods/gm_gan.md).
     "gm_gan": {**GM_GAN, "epochs": 100, "classifier_epochs": 10},
     "gm_gan_slow": {**GM_GAN, "epochs": 300, "classifier_epochs": 20},

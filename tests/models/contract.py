@@ -165,7 +165,14 @@ def test_saved_and_loaded_it_answers_the_same(model, run, splits, tmp_path):
         (tmp_path / "kept.keras").rename(run / "model.keras")
 
 
-def test_killed_in_any_stage_and_resumed_it_ends_the_same(config, splits, model, tmp_path):
+def skip_what_vectors_show(case):
+    """Stages are the same on images, where steps and exports take longer; NVISA has some for images alone."""
+    if case[1] == "images" and case[0] != "nvisa":
+        pytest.skip("as on vectors")
+
+
+def test_killed_in_any_stage_and_resumed_it_ends_the_same(case, config, splits, model, tmp_path):
+    skip_what_vectors_show(case)
     names = [stage.name for stage in Trainer(build_model(config, splits), config, splits.train).stages if stage.total_steps]
     trainer = start_run(config, splits, str(tmp_path / "run"), monitors=[CrashAt(names[0], 1)])
     with pytest.raises(Crash):
@@ -180,7 +187,8 @@ def test_killed_in_any_stage_and_resumed_it_ends_the_same(config, splits, model,
     assert_equal(weights_of(trainer.model), weights_of(model))
 
 
-def test_labels_change_nothing(config, splits, model):
+def test_labels_change_nothing(case, config, splits, model):
+    skip_what_vectors_show(case)
     shuffled = np.random.default_rng(1).permutation(splits.train.y)
     other = Splits(dataclasses.replace(splits.train, y=shuffled), dataclasses.replace(splits.test, y=None), "")
     assert_equal(trained(config, other), weights_of(model))
