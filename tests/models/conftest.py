@@ -1,4 +1,7 @@
+import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import log_expit
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +17,26 @@ def train_stage():
         return stage
 
     return run
+
+
+@pytest.fixture(scope="session")
+def by_hand():
+    """A function of a `VAENetwork`, scaled examples and noise: the mean and sd of q(z|x), z, and log p(x|z), from its layers' outputs."""
+    from nvisa_tf.models.vae import LEAST_POSTERIOR_SD
+
+    def softplus(x):
+        return np.logaddexp(0, x)
+
+    def compute(model, x, noise):
+        h = model.encoder(x)
+        mean, raw = (np.asarray(head(h), np.float64) for head in (model.code_head, model.scale_head))
+        sd = softplus(raw) + LEAST_POSTERIOR_SD
+        z = mean + sd * noise
+        loc, raw_scale = (None if part is None else np.asarray(part, np.float64) for part in model.decoder(z.astype(np.float32)))
+        if raw_scale is None:
+            log_x = (x * log_expit(loc) + (1 - x) * log_expit(-loc)).sum(1)
+        else:
+            log_x = stats.norm.logpdf(x, loc, softplus(raw_scale) + model.config.least_sd).sum(1)
+        return mean, sd, z, log_x
+
+    return compute

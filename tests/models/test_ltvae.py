@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import stats
-from scipy.special import log_expit, logsumexp
+from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
 from nvisa_tf import Dataset, RunConfig, Trainer, clustering_accuracy
@@ -16,7 +16,6 @@ from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.ltvae.model import LTVAEGMM
 from nvisa_tf.models.ltvae.training import CODE_SD
 from nvisa_tf.models.stage import derived_seed
-from nvisa_tf.models.vae import LEAST_POSTERIOR_SD
 from nvisa_tf.runs.workflows import build_model
 
 OPTIONS = {
@@ -52,20 +51,6 @@ def trained(method, data, **options):
     return trainer
 
 
-def by_hand(model, x, noise):
-    """z, log p(x|z) and log q(z|x)'s mean and sd in float64, from the layers' outputs alone."""
-    h = model.encoder(x)
-    mean, raw = (np.asarray(head(h), np.float64) for head in (model.code_head, model.scale_head))
-    sd = softplus(raw) + LEAST_POSTERIOR_SD
-    z = mean + sd * noise
-    loc, raw_scale = (None if part is None else np.asarray(part, np.float64) for part in model.decoder(z.astype(np.float32)))
-    if raw_scale is None:
-        log_x = (x * log_expit(loc) + (1 - x) * log_expit(-loc)).sum(1)
-    else:
-        log_x = stats.norm.logpdf(x, loc, softplus(raw_scale) + model.config.least_sd).sum(1)
-    return mean, sd, z, log_x
-
-
 def log_mixture(prior, z):
     """log p(z) of a prior of one facet without correlations."""
     log_pi, loc = (np.asarray(part, np.float64)[0] for part in (prior.log_tables[:, 0], prior.loc))
@@ -74,7 +59,7 @@ def log_mixture(prior, z):
 
 
 @pytest.mark.parametrize(("likelihood", "covariance"), GMM_KINDS)
-def test_bound_and_density_of_a_mixture(likelihood, covariance, data):
+def test_bound_and_density_of_a_mixture(likelihood, covariance, data, by_hand):
     trainer = trained("ltvae_gmm", data, likelihood=likelihood, scaling="none", epochs=5, prior_covariance=covariance)
     model, stage = trainer.model, trainer.stages[-1]
     raw = data.x[:20].astype(np.float32)

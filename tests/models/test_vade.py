@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import integrate, stats
-from scipy.special import log_expit, logsumexp
+from scipy.special import logsumexp
 from sklearn.mixture import GaussianMixture
 
 from nvisa_tf import Dataset, RunConfig, Trainer, clustering_accuracy
@@ -15,7 +15,7 @@ from nvisa_tf.layers import distributions as dist
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.stage import derived_seed
 from nvisa_tf.models.vade import VaDE, mixture_divergence
-from nvisa_tf.models.vae import CODE_SD, LEAST_POSTERIOR_SD
+from nvisa_tf.models.vae import CODE_SD
 from nvisa_tf.runs.workflows import build_model
 
 tfd = tfp.distributions
@@ -69,22 +69,8 @@ def test_the_divergence_is_the_integral_that_it_stands_for():
     assert float(found[0]) == pytest.approx(expected, rel=1e-9)
 
 
-def by_hand(model, x, noise):
-    """Codes' mean and sd, z, log p(x|z) and log p(y, z) in float64, from the layers' outputs alone."""
-    h = model.encoder(x)
-    mean, raw = (np.asarray(head(h), np.float64) for head in (model.code_head, model.scale_head))
-    sd = softplus(raw) + LEAST_POSTERIOR_SD
-    z = mean + sd * noise
-    loc, raw_scale = (None if part is None else np.asarray(part, np.float64) for part in model.decoder(z.astype(np.float32)))
-    if raw_scale is None:
-        log_x = (x * log_expit(loc) + (1 - x) * log_expit(-loc)).sum(1)
-    else:
-        log_x = stats.norm.logpdf(x, loc, softplus(raw_scale) + model.config.least_sd).sum(1)
-    return mean, sd, z, log_x
-
-
 @pytest.mark.parametrize(("method", "likelihood"), KINDS)
-def test_the_bound_is_that_of_the_paper(method, likelihood, data):
+def test_the_bound_is_that_of_the_paper(method, likelihood, data, by_hand):
     trainer = trained(method, data, likelihood=likelihood, scaling="none", epochs=5)
     model, stage = trainer.model, trainer.stages[-1 if method == "vade" else 0]
     x = model.preprocess(tf.constant(data.x[:20], tf.float32)).numpy()
@@ -132,7 +118,7 @@ def test_the_gradient_is_that_of_the_bound(method, data):
 
 
 @pytest.mark.parametrize(("method", "likelihood"), KINDS)
-def test_the_importance_weights_of_the_density(method, likelihood, data):
+def test_the_importance_weights_of_the_density(method, likelihood, data, by_hand):
     """log p(x|z) + log p(z) - log q(z|x); p(z) is VaDE's mixture, or the standard normal that VAE+GMM was trained with."""
     model = trained(method, data, likelihood=likelihood, epochs=3, scaling="none").model
     raw = data.x[:20].astype(np.float32)
