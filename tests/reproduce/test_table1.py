@@ -42,7 +42,7 @@ def test_methods_with_the_same_networks_share_one_autoencoder_for_each_seed():
     shared = {(one.entry.method, one.job.seed): one.autoencoder for one in found}
     assert shared["dec", 0] == shared["idec", 0] != shared["dec", 1]
     assert shared["vae_gmm", 0] is None
-    assert shared["vade", 0].name == "mnist-autoencoder-bernoulli-500-500-2000-50"
+    assert shared["vade", 0].name == "mnist-autoencoder-bernoulli-500-500-2000-100"
     for one in found:
         if one.autoencoder:
             mine, its = one.job.config.options(), one.autoencoder.config.options()
