@@ -100,8 +100,7 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
         if trainer.step > trainer.total_steps:
             done = f"{run.path} has trained {trainer.epoch:g} epochs"
             raise ValueError(f"{done}, and epochs is {config.train.epochs}; give at least as many.")
-        # Where the last stage's length is another one, epochs are those of a stage before.
-        if trainer.initialized and trainer.stage.most_steps != config.train.epochs * trainer.steps_per_epoch:
+        if trainer.initialized and not _epochs_are_of_the_last_stage(trainer):
             done = f"{run.path} has trained its {run.config().train.epochs} epochs"
             raise ValueError(f"{done}, and runs of the method {config.method} cannot be lengthened then; start a new one.")
         if trainer.initialized and trainer.stage.why_ended():
@@ -111,6 +110,11 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
     if trainer.step < trainer.total_steps or not trainer.initialized:
         run.remove_answers()
     return trainer
+
+
+def _epochs_are_of_the_last_stage(trainer: Trainer) -> bool:
+    """Whether the option `epochs` is the length of the last stage; else it is that of a stage before, as with GM-GAN and AE+GMM."""
+    return trainer.stage.most_steps == trainer.config.train.epochs * trainer.steps_per_epoch
 
 
 def _write_to(trainer: Trainer, run: RunDirectory) -> None:
@@ -190,7 +194,8 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
         with replacing(run.model_file) as temporary:
             model.save(temporary)
         report = score(model, splits, config, bound_samples(config))
-        report["epoch"], report["minutes"] = trainer.epoch, trainer.minutes
+        done = trainer.epoch if _epochs_are_of_the_last_stage(trainer) else float(trainer.config.train.epochs)
+        report["epoch"], report["minutes"] = done, trainer.minutes
         if why := trainer.stage.why_ended():
             report["ended_early"] = why
         if run.init():

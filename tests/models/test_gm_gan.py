@@ -16,7 +16,8 @@ from nvisa_tf.layers.networks import LayerFactory
 from nvisa_tf.models.adversarial import GANStage, discriminator_loss, generator_loss, squared_gradient
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.gm_gan import GMGAN, ClassifierStage
-from nvisa_tf.runs.workflows import build_model, load_run, resume_run, start_run
+from nvisa_tf.runs.jobs import Job, outcome
+from nvisa_tf.runs.workflows import build_model, finish_run, load_run, resume_run, start_run
 
 tfd = tfp.distributions
 K, D, N = 4, 3, 40_000
@@ -307,6 +308,14 @@ def test_what_cannot_be_is_one_sentence(data):
             RunConfig.of("gm_gan", {name: 0})
     with pytest.raises(ValueError, match="cannot give examples back"):
         trainer_of(data).model.reconstruct(data.x)
+
+
+def test_a_finished_run_counts_as_done_however_short_the_classifiers_stage_is(data, tmp_path):
+    config = RunConfig.of("gm_gan", {**OPTIONS, "epochs": 3, "classifier_epochs": 1})
+    trainer = start_run(config, Splits(data, data, ""), str(tmp_path / "run"))
+    trainer.train()
+    assert finish_run(trainer, trainer.config, Splits(data, data, ""))["epoch"] == 3
+    assert outcome(Job("a", config.train.seed, config, tmp_path / "run")).status == "done"
 
 
 def test_a_run_of_no_epochs_answers_as_the_one_that_it_begins_with(data, tmp_path):
