@@ -39,7 +39,7 @@ function show({values, cluster, probabilities}, milliseconds, images = 1) {
   }));
   if (chosen !== cluster) {
     chosen = cluster;
-    after(sample);
+    if (models.generate) after(sample);
   }
 }
 
@@ -170,6 +170,7 @@ async function start() {
   $('centre').checked = name === 'mnist';
   document.title = $('title').textContent = `Clusters of ${name}`;
   $('about').textContent = `${count} clusters found without labels by nvisa-tf, in images of ${width} x ${height} pixels. All runs in this browser.`;
+  $('samples-section').hidden = !models.generate;
   listen();
   document.body.dataset.ready = 'yes';
   await keepForOffline();

@@ -3,17 +3,17 @@ import {loadAndCompile, loadLiteRt, Tensor} from '@litertjs/core';
 
 const here = path => new URL(path, document.baseURI).href;
 
-/** {about, noiseSize, classify, generate} of the models in a folder that nvisa-tf export wrote. */
+/** {about, classify, generate, noiseSize} of the models in a folder that nvisa-tf export wrote; the last two only if it has a generator. */
 export async function openModels(folder) {
   const answer = await fetch(here(`${folder}/model.json`));
   if (!answer.ok) throw new Error(`${folder}/model.json cannot be loaded (${answer.status}).`);
   const about = await answer.json();
   await loadLiteRt(here('litert/wasm/'));
   const holding = signature => about.files.find(file => file.signatures && signature in file.signatures);
-  const open = signature => loadAndCompile(here(`${folder}/${holding(signature).path}`), {accelerator: 'wasm'});
-  const encoder = await open('cluster');
-  const generator = await open('generate');
-  const noiseSize = holding('generate').signatures.generate.inputs.noise.shape.at(-1);
+  const open = file => loadAndCompile(here(`${folder}/${file.path}`), {accelerator: 'wasm'});
+  const encoder = await open(holding('cluster'));
+  const drawing = holding('generate');
+  const generator = drawing && await open(drawing);
 
   /** The cluster and probabilities of one image's raw values, and the milliseconds that took. */
   async function classify(values) {
@@ -36,5 +36,5 @@ export async function openModels(folder) {
     return values;
   }
 
-  return {about, noiseSize, classify, generate};
+  return {about, classify, ...drawing && {generate, noiseSize: drawing.signatures.generate.inputs.noise.shape.at(-1)}};
 }

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nvisa_tf import Dataset, RunConfig
+from nvisa_tf.data import Splits
 from nvisa_tf.export import web
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.export.web import RUNTIME, export_site
-from nvisa_tf.runs.workflows import load_run
+from nvisa_tf.runs.workflows import finish_run, load_run, start_run
 
 REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
 
@@ -134,6 +136,30 @@ def assert_values_of_pixels(browser):
             np.testing.assert_allclose(values, expected.round() if dtype == "uint8" else expected, atol=1e-6)
             if (dtype, high) != ("uint8", 16):  # 17 values do not hold 256 greys
                 np.testing.assert_array_equal(np.reshape(rgba, (256, 4)), np.stack([bytes_] * 3 + [np.full(256, 255)], 1))
+
+
+def test_a_model_without_samples_in_the_browser(bar_images, tmp_path, browser):
+    """DEC's clusters, and no place for samples that it cannot draw."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    data = Dataset("bars", *bar_images, 255.0)
+    options = {"n_clusters": 3, "latent_dim": 2, "encoder_units": (16,), "decoder_units": (16,), "pretrain_epochs": 1, "epochs": 1}
+    splits = Splits(data, data, "")
+    np.savez(tmp_path / "bars.npz", x=data.x, y=data.y)  # what the export is verified on
+    options.update(dataset=str(tmp_path / "bars.npz"), split="all")
+    trainer = start_run(RunConfig.of("dec", options), splits, str(tmp_path / "run"))
+    trainer.train()
+    finish_run(trainer, trainer.config, splits)
+    export_site(tmp_path / "run", tmp_path / "site")
+    Image.fromarray(data.x[0]).save(tmp_path / "0.png")
+    with served(tmp_path / "site") as url:
+        browser.get(url)
+        WebDriverWait(browser, 60).until(lambda _: not browser.find_element("id", "about").text.startswith("Loading"))
+        assert browser.find_element("id", "about").text.startswith("3 clusters found without labels")
+        assert not browser.find_element("id", "samples-section").is_displayed()
+        browser.find_element("id", "files").send_keys(str(tmp_path / "0.png"))
+        expected = ClusterEncoder(tmp_path / "site" / "models" / "encoder.tflite").classify(data.x[:1])[0][0]
+        WebDriverWait(browser, 60).until(lambda _: browser.find_element("id", "answer").text == f"cluster {expected}")
 
 
 def test_in_the_browser(bars_run, tmp_path, browser):
