@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.clustering.metrics import clustering_scores
+from nvisa_tf.clustering.mixtures import Gaussians
 from nvisa_tf.config.gmvae import GMVAEOptions
 from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.layers import distributions as dist
@@ -23,7 +24,7 @@ from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import weights_of
 from nvisa_tf.models.stage import steps_per_epoch
-from nvisa_tf.models.vae import LEAST_POSTERIOR_SD, VAENetwork, VAEStage, mixture_of_codes, weights_of_vae
+from nvisa_tf.models.vae import LEAST_POSTERIOR_SD, MixtureFirstStage, VAENetwork, weights_of_vae
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")
@@ -109,7 +110,7 @@ class GMVAE(VAENetwork):
         return [self.pretraining_stage(data, options, train), stage] if options.has_autoencoder else [stage]
 
 
-class GMVAEStage(VAEStage):
+class GMVAEStage(MixtureFirstStage):
     """Trains the model by its evidence lower bound, with one sample of z and w for each example.
 
     Args:
@@ -126,22 +127,16 @@ class GMVAEStage(VAEStage):
         optimizer = FusedAdam(keras.optimizers.schedules.CosineDecay(train.learning_rate, max(1, train.epochs * per_epoch)))
         weights = [*weights_of_vae(model), *weights_of(model.w_head, model.w_scale_head, model.prior)]
         super().__init__("gmvae", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
-        self._data, self._options = data, options
         self._warmup_steps = options.kl_warmup_epochs * per_epoch
 
     def begin(self) -> None:
-        """Where an autoencoder came first, make the clusters those of a mixture of its codes.
+        """As of every stage that begins with a mixture; random weights have no clusters that could be scored."""
+        if self._options.has_autoencoder:
+            super().begin()
 
-        Raises:
-          ValueError: the codes are not finite, or all the same.
-        """
-        if not self._options.has_autoencoder:
-            return
-        test = self._data.test
-        fit, _, self.report = mixture_of_codes(self.model, self._data, self.name, self._run_seed, "diag")
+    def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
+        """Make p(z|w, y) the mixture's components, whatever w is."""
         self.model.prior.set_mixture(fit.means, fit.variances)
-        if test.y is not None:
-            self.report.update(clustering_scores(test.y, self.model.predict_clusters(test.x))._asdict())
 
     def bound_and_sample(self, x: tf.Tensor, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The evidence lower bound of each example, nats, [B] (the paper's section 3), its KL terms at their present weight, and z, [B, D].

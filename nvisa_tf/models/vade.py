@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.clustering.metrics import clustering_scores
+from nvisa_tf.clustering.mixtures import Gaussians
 from nvisa_tf.config.run import RunConfig, TrainConfig
 from nvisa_tf.config.vae import VaDEOptions
 from nvisa_tf.layers import distributions as dist
@@ -25,7 +26,7 @@ from nvisa_tf.layers.schedules import FlooredDecay
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import weights_of
 from nvisa_tf.models.stage import steps_per_epoch
-from nvisa_tf.models.vae import VAENetwork, VAEStage, mixture_of_codes, weights_of_vae
+from nvisa_tf.models.vae import MixtureFirstStage, VAENetwork, weights_of_vae
 
 ADAM_EPSILON = 1e-4  # as the authors set it, and the next two
 DECAY, LEAST_RATE = 0.9, 0.1  # of the learning rate
@@ -67,7 +68,7 @@ class VaDE(VAENetwork):
         return [autoencoder, VaDEStage(self, data, options, train)]
 
 
-class VaDEStage(VAEStage):
+class VaDEStage(MixtureFirstStage):
     """Trains the model by its evidence lower bound; the mixture is first fitted to the autoencoder's codes.
 
     Args:
@@ -82,22 +83,10 @@ class VaDEStage(VAEStage):
         weights = [*weights_of_vae(model), *weights_of(model.prior)]
         optimizer = FusedAdam(rate, epsilon=ADAM_EPSILON)
         super().__init__("vade", model, data, options, train, weights, epochs=train.epochs, optimizer=optimizer)
-        self._data, self._has_autoencoder = data, options.has_autoencoder
 
-    def begin(self) -> None:
-        """Bring the codes to a standard deviation of 1, fit a diagonal mixture, and give q(z|x) a small scale.
-
-        A run with `init_from` and without an autoencoder goes on from the mixture that it was given.
-
-        Raises:
-          ValueError: the codes are not finite, or all the same.
-        """
-        model, test = self.model, self._data.test
-        if self._has_autoencoder:
-            fit, _, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed, "diag")
-            model.prior.set_mixture(fit.weights, fit.means, fit.variances)
-        if test.y is not None:
-            self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
+    def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
+        """Make the prior the mixture."""
+        self.model.prior.set_mixture(fit.weights, fit.means, fit.variances)
 
     def divergence(self, q_z: Any, z: tf.Tensor) -> tf.Tensor:
         """KL(q(y, z|x) || p(y, z)), [B]."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Gaussians, fit_gaussians, spread_part
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.config.vae import VAEConfig
@@ -179,6 +180,46 @@ class VAEStage(GradientStage):
         return {**super().checkpointables(), "model": self.model}
 
 
+class MixtureFirstStage(VAEStage):
+    """A stage that begins with a mixture of an autoencoder's codes; the options are a `PretrainingConfig` too.
+
+    Args:
+      data: what to learn from, and what is scored.
+      name, model, options, train, weights, **stage: as for `VAEStage`.
+
+    Attributes:
+      first_covariance: of the mixture's components, "full" or "diag".
+    """
+
+    first_covariance = "diag"
+    _options: Any
+
+    def __init__(self, name: str, model: VAENetwork, data: TrainingData, *args: Any, **stage: Any) -> None:
+        super().__init__(name, model, data, *args, **stage)
+        self._data = data
+
+    def begin(self) -> None:
+        """Bring the codes to a standard deviation of 1, fit a mixture, take it for the prior, and give q(z|x) a small scale.
+
+        A run with `init_from` and without an autoencoder goes on from the prior that it was given.
+
+        Raises:
+          ValueError: the codes are not finite, or all the same.
+        """
+        model, test = self.model, self._data.test
+        self.report = {"method": self.name}
+        if self._options.has_autoencoder:
+            fit, codes, about = mixture_of_codes(model, self._data, self.name, self._run_seed, self.first_covariance)
+            self.first_prior(fit, codes)
+            self.report.update(about)
+        if test.y is not None:
+            self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
+
+    def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
+        """Set the prior by a mixture of the codes [n, D]."""
+        raise NotImplementedError
+
+
 def weights_of_vae(model: VAENetwork) -> list[Any]:
     """The trainable weights of encoder, heads and decoder."""
     return weights_of(model.encoder, model.code_head, model.scale_head, model.decoder)
@@ -197,7 +238,7 @@ def mixture_of_codes(
       covariance: of the mixture's components, "full" or "diag".
 
     Returns:
-      The mixture, the codes [n, D], and what belongs into the stage's report.
+      The mixture, the codes [n, D], and what belongs into the stage's report, plain values.
 
     Raises:
       ValueError: the codes are not finite, or all the same.
@@ -208,4 +249,4 @@ def mixture_of_codes(
     fit = fit_gaussians(codes, model.config.n_clusters, covariance, derived_seed(run_seed, 3))
     model.scale_head.kernel.assign(tf.zeros_like(model.scale_head.kernel))
     model.scale_head.bias.assign(np.full(model.config.latent_dim, inverse_softplus(CODE_SD)))
-    return fit, codes, {"method": name, "examples": len(part), "log_likelihood": fit.log_likelihood}
+    return fit, codes, {"examples": len(part), "log_likelihood": fit.log_likelihood}

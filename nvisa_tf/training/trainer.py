@@ -310,9 +310,9 @@ class Trainer:
 
     def _note_end(self, stage: TrainingStage, is_last: bool) -> None:
         """Tell where a stage ended that could end early, and keep it if it did; of the last stage, the run's report has it."""
-        if not stage.check_steps:
-            return
         why = stage.why_ended()
+        if not (why or stage.check_steps):
+            return
         if why and not is_last:
             self._ended_early[stage.name] = why
             keep_early_ends(self.run, self._ended_early)

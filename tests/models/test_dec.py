@@ -107,8 +107,17 @@ def test_the_loss_is_the_divergence_and_the_error(method, data):
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+class Ends(Monitor):
+    def __init__(self):
+        self.ends = []
+
+    def on_stage_end(self, message):
+        self.ends.append(message)
+
+
 def test_clusters_get_sharper_and_it_ends_where_they_have_settled(data):
-    trainer = made("dec", data, learning_rate=0.01)
+    trainer, told = made("dec", data, learning_rate=0.01), Ends()
+    trainer.monitors.append(told)
     untrained = made("dec", data, epochs=0)
     for one in (trainer, untrained):
         one.train()
@@ -116,6 +125,7 @@ def test_clusters_get_sharper_and_it_ends_where_they_have_settled(data):
     assert int(stage.step.numpy()) == stage.total_steps < stage.most_steps
     assert stage.total_steps % 7 == 0
     assert "of the clusters changed" in stage.why_ended()
+    assert told.ends == [f"dec: {stage.why_ended()}"]
     sharp, soft = (one.model.predict_proba(data.x).max(1).mean() for one in (trainer, untrained))
     assert sharp > soft + 0.01
     assert clustering_accuracy(data.y, trainer.model.predict_clusters(data.x)) > 0.97

@@ -177,5 +177,7 @@ def test_a_run_goes_on_from_the_mixture_that_it_is_given(data):
     model.stages(TrainingData(data, data), config)[-1].begin()
     for mine, its in zip(model.prior.weights, first.prior.weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), its.numpy())
+    # To its end, which tells the accuracy of what it began with.
+    Trainer(model, config, data).train()
     with pytest.raises(ValueError, match="pretrain_epochs is 0"):
         RunConfig.of("vade", {**OPTIONS, "pretrain_epochs": 0})

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.latent_tree import LatentTree, Pouch, padded, unpadded
-from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Gaussians, spread_part, spread_rows
 from nvisa_tf.clustering.tree_search import LEAST_GAIN, Found, Limits, first_search, search
 from nvisa_tf.config.ltvae import LTVAEConfig, LTVAEOptions
@@ -23,7 +22,7 @@ from nvisa_tf.layers.tree_prior import LOG_2_PI
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.ltvae.axes import change_axes, independent_axes
 from nvisa_tf.models.stage import derived_seed, steps_per_epoch
-from nvisa_tf.models.vae import CODE_SD, VAEStage, mixture_of_codes, weights_of_vae
+from nvisa_tf.models.vae import CODE_SD, MixtureFirstStage, VAEStage, weights_of_vae
 
 if TYPE_CHECKING:
     from nvisa_tf.models.ltvae.model import LTVAE, TreeVAE
@@ -32,7 +31,7 @@ LEAST_WEIGHT = 1e-6  # of a cluster at the start
 LEAST_SEARCHED, MOST_SEARCHED = 1_000, 5_000  # examples that a structure is searched among
 
 
-class TreeStage(VAEStage):
+class TreeStage(MixtureFirstStage):
     """Trains the network by its evidence lower bound, and the prior by stepwise EM on the same samples of z.
 
     Args:
@@ -44,6 +43,7 @@ class TreeStage(VAEStage):
       variance: of all components at the start; None: what the codes have.
     """
 
+    first_covariance = "full"
     model: TreeVAE
 
     def __init__(
@@ -58,26 +58,13 @@ class TreeStage(VAEStage):
     ) -> None:
         optimizer = FusedAdam(train.learning_rate)
         super().__init__(name, model, data, options, train, weights_of_vae(model), epochs=train.epochs, optimizer=optimizer)
-        self._data, self._has_autoencoder, self._variance = data, options.has_autoencoder, variance
+        self._variance = variance
         self.em = StepwiseEM(model.prior, options.em_rate, covariance)
 
     def begin(self) -> None:
-        """Bring the codes to a standard deviation of 1, take weights, means and variances of a mixture, and give q(z|x) a small scale.
-
-        The mixture is fitted with any covariances, as its clusters are better; the prior begins without correlations.
-
-        A run with `init_from` and without an autoencoder goes on from the prior that it was given.
-
-        Raises:
-          ValueError: the codes are not finite, or all the same.
-        """
-        model, test = self.model, self._data.test
-        if self._has_autoencoder:
-            fit, codes, self.report = mixture_of_codes(model, self._data, self.name, self._run_seed, "full")
-            self.first_prior(fit, codes)
+        """As of every stage that begins with a mixture, of any covariances, as its clusters are better; the prior begins without."""
+        super().begin()
         self.em.reset()
-        if test.y is not None:
-            self.report.update(clustering_scores(test.y, model.predict_clusters(test.x))._asdict())
 
     def first_prior(self, fit: Gaussians, codes: np.ndarray) -> None:
         """Set the prior by a mixture of the codes [n, D]."""
