@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.config.networks import AugmentationConfig, GenerativeConfig, MixtureConfig
-from nvisa_tf.config.options import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +18,6 @@ class AEGMMOptions(GenerativeConfig, AugmentationConfig, MixtureConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self)
         self.check_augmentation()
 
     def check_run(self, data: Any, train: Any) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.config.networks import AugmentationConfig, NetworkConfig, PretrainingConfig
-from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.options import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,6 @@ class DECOptions(NetworkConfig, AugmentationConfig, PretrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self)
         self.check_augmentation()
 
     def check_run(self, data: Any, train: Any) -> None:

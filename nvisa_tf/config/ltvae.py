@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.config.networks import PretrainingConfig
-from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.options import option
 from nvisa_tf.config.vae import VAEConfig
 
 
@@ -41,10 +41,6 @@ class LTVAEGMMOptions(LTVAEConfig):
         0.1, "of p(z|y), fixed, where the codes begin with a standard deviation of 1; learned variances begin with the codes'", minimum=1e-3
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self)
-
 
 @dataclasses.dataclass(frozen=True)
 class LTVAEOptions(LTVAEConfig):
@@ -55,7 +51,3 @@ class LTVAEOptions(LTVAEConfig):
     structure_share: float = option(
         0.2, "of the examples, that a search looks at; 1,000 at least, if there are, and 5,000 at most", minimum=0.0
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self)

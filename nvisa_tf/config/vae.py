@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from nvisa_tf.config.networks import AugmentationConfig, BoundConfig, GenerativeConfig, MixtureConfig, PretrainingConfig
-from nvisa_tf.config.options import check_fields, option
+from nvisa_tf.config.options import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,6 @@ class VAEConfig(GenerativeConfig, AugmentationConfig, BoundConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self)
         self.check_augmentation()
 
 

@@ -80,15 +80,10 @@ class LayerFactory:
         layers += [keras.layers.Cropping2D(((0, more[0]), (0, more[1])), LAST, dtype=DTYPE), keras.layers.Flatten(LAST, dtype=DTYPE)]
         return stack(width, layers, name)
 
-    def discriminator(self, shape: tuple[int, ...], filters: tuple[int, ...], units: tuple[int, ...]) -> keras.Sequential:
-        """A trunk with one linear output, [B, d] to [B, 1]."""
-        trunk = self.trunk(shape, filters, units, "discriminator")
-        return stack(math.prod(shape), [*trunk.layers, self.dense(1, "discriminator_out")], "discriminator")
-
-    def scalar_mlp(self, input_dim: int, units: tuple[int, ...], name: str) -> keras.Sequential:
-        """An MLP with one linear output, [..., input_dim] to [..., 1]."""
-        hidden = self.mlp(input_dim, units, name).layers
-        return stack(input_dim, [*hidden, self.dense(1, f"{name}_out")], name)
+    def scalar_trunk(self, shape: tuple[int, ...], filters: tuple[int, ...], units: tuple[int, ...], name: str) -> keras.Sequential:
+        """A trunk with one linear output, [B, d] to [B, 1]; arguments as of `trunk`."""
+        layers = self.trunk(shape, filters, units, name).layers
+        return stack(math.prod(shape), [*layers, self.dense(1, f"{name}_out")], name)
 
 
 def stack(input_dim: int, layers: list[Any], name: str) -> keras.Sequential:

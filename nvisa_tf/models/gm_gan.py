@@ -61,7 +61,7 @@ class GMGAN(AutoencodingNetwork):
         learn = config.prior == "dynamic"
         self.prior = AffineMixturePrior(factory, config.n_clusters, config.latent_dim, config.prior_range, config.prior_sd, learn)
         self.cluster_head = factory.dense(config.n_clusters, "cluster")
-        self.discriminator = factory.discriminator(config.input_shape, config.encoder_filters, config.encoder_units)
+        self.discriminator = factory.scalar_trunk(config.input_shape, config.encoder_filters, config.encoder_units, "discriminator")
 
     def build_parts(self) -> None:
         """Make their weights."""

@@ -18,7 +18,7 @@ from nvisa_tf.report.curves import curves
 from nvisa_tf.report.gallery import SHOWN_CLUSTERS, chosen, counts_for, pictures_of, sheet_of
 from nvisa_tf.report.profiles import Profiles, profiles
 from nvisa_tf.report.projection import project
-from nvisa_tf.report.text import beside, number, percent
+from nvisa_tf.report.text import MEASURES, beside, number, percent
 
 if TYPE_CHECKING:
     from nvisa_tf.evaluation.assignments import Assignments
@@ -32,7 +32,6 @@ LISTED = 5  # examples named where there are no pictures
 CONFUSION_CELLS = 1_600
 NAMED_CLASSES = 3  # of a cluster
 LEFT_OUT = 200  # files named
-MEASURES = ("accuracy", "nmi", "ari", "majority_accuracy", "exemplar_accuracy")
 
 
 def content_of(
@@ -223,7 +222,7 @@ def _scores(found: Assignments, data: Dataset, report: dict[str, Any]) -> dict[s
     y, cluster = found.y[scored], found.cluster[scored]
     names, counts = class_names(data, y), confusion_matrix(y, cluster)
     present = np.unique(cluster)
-    given = [of for of in (report, report.get("training_data")) if of and MEASURES[-1] in of]  # not in a report of before
+    given = [of for of in (report, report.get("training_data")) if of and set(MEASURES) <= set(of)]  # not in a report of before
     best = linear_sum_assignment(counts, maximize=True)
     matched = dict(zip(best[0].tolist(), best[1].tolist(), strict=True))
     order = list(matched.values()) + [j for j in range(len(present)) if j not in matched.values()]

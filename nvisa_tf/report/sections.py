@@ -9,16 +9,9 @@ from markupsafe import Markup
 
 from nvisa_tf.report.charts import bar, line_chart
 from nvisa_tf.report.clusters import cluster_sections
-from nvisa_tf.report.text import counted, percent, score
+from nvisa_tf.report.text import MEASURES, counted, percent, score
 
 NOTHING = Markup("")
-MEASURES = {
-    "accuracy": ("accuracy", "one cluster for each class; the measure of most papers"),
-    "nmi": ("NMI", "normalized mutual information of clusters and classes"),
-    "ari": ("ARI", "adjusted Rand index; 0 by chance"),
-    "majority_accuracy": ("majority accuracy", "a cluster stands for its commonest class; reported for LTVAE, and called purity"),
-    "exemplar_accuracy": ("exemplar accuracy", "a cluster stands for the class of its surest example; reported for GMVAE"),
-}
 MANY = 24  # clusters, from which on their sizes are in columns
 
 

@@ -6,6 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+MEASURES = {  # of `nvisa_tf.clustering.metrics.measures`: the name, and what it is
+    "accuracy": ("accuracy", "one cluster for each class; the measure of most papers"),
+    "nmi": ("NMI", "normalized mutual information of clusters and classes"),
+    "ari": ("ARI", "adjusted Rand index; 0 by chance"),
+    "majority_accuracy": ("majority accuracy", "a cluster stands for its commonest class; reported for LTVAE, and called purity"),
+    "exemplar_accuracy": ("exemplar accuracy", "a cluster stands for the class of its surest example; reported for GMVAE"),
+}
 GROUPS = {"taught contrastive clusters": "that were taught contrastive clusters"}  # of networks, as init.json names them, in a sentence
 
 

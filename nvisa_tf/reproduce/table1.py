@@ -5,6 +5,7 @@ Methods that begin with an autoencoder share it: one is trained for a data set, 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ class Plan(NamedTuple):
 
 
 def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping[str, Any]) -> Plan:
-    """One row's run of a seed, in a folder under `out`.
+    """One row's run of a seed, in a folder under `out`, and the autoencoder that `merged` makes it begin with.
 
     Args:
       entry: of the table.
@@ -137,9 +138,7 @@ def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping
     if shared is None:
         return Plan(entry, Job(entry.name, seed, config, folder), None)
     name = f"{Path(entry.dataset).stem}-{name_of(shared)}"
-    job = Job(name, seed, shared, out / f"{name}-seed{seed}")
-    config = config.replace({"autoencoder_from": str(job.folder.resolve())})
-    return Plan(entry, Job(entry.name, seed, config, folder), job)
+    return Plan(entry, Job(entry.name, seed, config, folder), Job(name, seed, shared, out / f"{name}-seed{seed}"))
 
 
 def autoencoder_of(config: RunConfig, is_small: bool) -> RunConfig | None:
@@ -169,18 +168,14 @@ def name_of(autoencoder: RunConfig) -> str:
 
 
 def merged(plans: Sequence[Plan]) -> list[Plan]:
-    """The same where a row that is such an autoencoder's run is taken for it, and every autoencoder is one job."""
+    """The same, where every autoencoder is one job, a row's where that is the same run, and the others begin with it."""
     by_config = {plan.job.config: plan.job for plan in plans}
 
-    def shared(job: Job) -> Job:
-        return by_config.setdefault(job.config, job)
+    def beginning_with(plan: Plan, autoencoder: Job) -> Plan:
+        config = plan.job.config.replace({"autoencoder_from": str(autoencoder.folder.resolve())})
+        return plan._replace(job=dataclasses.replace(plan.job, config=config), autoencoder=autoencoder)
 
-    found = []
-    for one in plans:
-        if one.autoencoder is None:
-            found.append(one)
-            continue
-        job = shared(one.autoencoder)
-        config = one.job.config.replace({"autoencoder_from": str(job.folder.resolve())})
-        found.append(one._replace(job=Job(one.job.name, one.job.seed, config, one.job.folder), autoencoder=job))
-    return found
+    return [
+        one if one.autoencoder is None else beginning_with(one, by_config.setdefault(one.autoencoder.config, one.autoencoder))
+        for one in plans
+    ]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from nvisa_tf.io.files import replacing
 from nvisa_tf.reproduce.table1 import Entry, PaperRow
+from nvisa_tf.reproduce.tables import diverged_at, mean_and_sd
 from nvisa_tf.runs.jobs import Job, Outcome
 
 SCORES = ("accuracy", "majority_accuracy", "exemplar_accuracy", "nmi", "ari")
@@ -89,7 +90,11 @@ def as_markdown(results: Sequence[Result]) -> str:
         accuracies = [one.measure("accuracy") for one in done]
         known = [value for value in accuracies if value is not None]
         chosen = [one.measure("accuracy") for one in done if one.chosen]
-        cells += ["; ".join([_mean(accuracies), *_diverged(found)]), f"{max(known):.2f}" if known else "-", _mean(chosen)]
+        cells += [
+            "; ".join([_mean(accuracies), *diverged_at([one.outcome for one in found])]),
+            f"{max(known):.2f}" if known else "-",
+            _mean(chosen),
+        ]
         minutes = [one.minutes for one in done if math.isfinite(one.minutes)]
         cells += [_count(found), f"{statistics.mean(minutes):.1f}" if minutes else "-"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -109,14 +114,7 @@ def _words(paper: PaperRow) -> str:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    return f"{statistics.mean(known):.2f}" + (f" +- {statistics.stdev(known):.2f}" if len(known) > 1 else "")
-
-
-def _diverged(found: Sequence[Result]) -> list[str]:
-    return [f"diverged at epoch {one.outcome.epoch:.1f}" for one in found if one.outcome.status == "diverged"]
+    return mean_and_sd([value for value in values if value is not None])
 
 
 def _count(found: Sequence[Result]) -> str:

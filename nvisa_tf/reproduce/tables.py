@@ -41,10 +41,10 @@ def as_markdown(rows: Mapping[str, Row], results: Sequence[tuple[Job, Outcome]])
 def _cells(found: Sequence[Outcome]) -> str:
     done = [o for o in found if o.status == "done"]
     scored = [100 * o.accuracy for o in done if o.accuracy is not None]
-    diverged = [f"diverged at epoch {o.epoch:.1f}" for o in found if o.status == "diverged"]
+    diverged = diverged_at(found)
     mean = best = chosen = "-"
     if scored:
-        mean = f"{statistics.mean(scored):.2f}" + (f" +- {statistics.stdev(scored):.2f}" if len(scored) > 1 else "")
+        mean = mean_and_sd(scored)
         best = f"{max(scored):.2f}"
         by_bound = max(done, key=lambda o: -float("inf") if o.held_out_iw_bound is None else o.held_out_iw_bound)
         chosen = f"{100 * by_bound.accuracy:.2f}" if by_bound.accuracy is not None else "-"
@@ -55,3 +55,15 @@ def _cells(found: Sequence[Outcome]) -> str:
         count += f", {missing} not run"
     minutes = [o.minutes for o in done if o.minutes is not None]
     return " | ".join([mean, best, chosen, count, f"{statistics.mean(minutes):.0f}" if minutes else "-"])
+
+
+def mean_and_sd(values: Sequence[float]) -> str:
+    """Such as "75.00 +- 7.07"; of one value that alone, of none "-"."""
+    if not values:
+        return "-"
+    return f"{statistics.mean(values):.2f}" + (f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def diverged_at(found: Sequence[Outcome]) -> list[str]:
+    """Of those that diverged, when, in words."""
+    return [f"diverged at epoch {o.epoch:.1f}" for o in found if o.status == "diverged"]

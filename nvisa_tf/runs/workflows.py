@@ -149,9 +149,7 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
         "low_confidence_threshold": LOW_CONFIDENCE,
     }
     if test.y is not None:
-        report.update(measures(test.y, probabilities))
-        if report["held_out"] and splits.train.y is not None:  # some papers score what was trained on
-            report["training_data"] = measures(splits.train.y, model.predict_proba(splits.train.x))
+        report.update(_measured(model, splits, probabilities))
         report["confusion"] = confusion_matrix(test.y, clusters).tolist()
     if "density" in model.capabilities:
         some = test.x if n_examples is None else test.x[:n_examples]
@@ -164,23 +162,32 @@ def score(model: ClusteringModel, splits: Splits, config: RunConfig, n_samples: 
     return report
 
 
+def _measured(model: ClusteringModel, splits: Splits, probabilities: np.ndarray, facet: int = 0) -> dict[str, Any]:
+    """The `measures` of a facet's probabilities of the test data, [n, K], and under "training_data" those of other training data.
+
+    Some papers score what was trained on. Nothing where there are no labels.
+    """
+    test, train = splits.test, splits.train
+    if test.y is None:
+        return {}
+    found: dict[str, Any] = measures(test.y, probabilities)
+    if test is not train and train.y is not None:
+        found["training_data"] = measures(train.y, model.predict_proba(train.x, facet))
+    return found
+
+
 def facet_scores(model: ClusteringModel, splits: Splits) -> dict[str, Any]:
     """Of a model with several partitions: "facets", of each "cluster_sizes" and, with labels, what `score` gives of the whole model.
 
     "accuracy_of_best_facet" is the largest accuracy of a facet. It is chosen by the labels, as in the paper of LTVAE, so it is no score of
     a method that has none.
     """
-    test, train = splits.test, splits.train
     facets: list[dict[str, Any]] = []
     for facet in range(model.n_facets):
-        probabilities = model.predict_proba(test.x, facet)
-        found: dict[str, Any] = {"cluster_sizes": cluster_sizes(probabilities.argmax(1), model.config.n_clusters).tolist()}
-        if test.y is not None:
-            found.update(measures(test.y, probabilities))
-            if test is not train and train.y is not None:
-                found["training_data"] = measures(train.y, model.predict_proba(train.x, facet))
-        facets.append(found)
-    best = {} if test.y is None else {"accuracy_of_best_facet": max(found["accuracy"] for found in facets)}
+        probabilities = model.predict_proba(splits.test.x, facet)
+        sizes = cluster_sizes(probabilities.argmax(1), model.config.n_clusters).tolist()
+        facets.append({"cluster_sizes": sizes, **_measured(model, splits, probabilities, facet)})
+    best = {} if splits.test.y is None else {"accuracy_of_best_facet": max(found["accuracy"] for found in facets)}
     return {"facets": facets, **best}
 
 

@@ -20,6 +20,15 @@ def train_stage():
 
 
 @pytest.fixture(scope="session")
+def data(make_blobs):
+    """Blobs in [0, 1], which a Bernoulli likelihood takes; a file may have data of its own."""
+    from nvisa_tf import Dataset
+
+    x, y = make_blobs(60)
+    return Dataset("blobs", (x - x.min()) / (x.max() - x.min()), y)
+
+
+@pytest.fixture(scope="session")
 def by_hand():
     """A function of a `VAENetwork`, scaled examples and noise: the mean and sd of q(z|x), z, and log p(x|z), from its layers' outputs."""
     from nvisa_tf.models.vae import LEAST_POSTERIOR_SD

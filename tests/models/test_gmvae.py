@@ -47,12 +47,6 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
-@pytest.fixture(scope="module")
-def data(make_blobs):
-    x, y = make_blobs(60)
-    return Dataset("blobs", (x - x.min()) / (x.max() - x.min()), y)
-
-
 def made(data, **options):
     config = RunConfig.of("gmvae", {**OPTIONS, "scaling": "none", **options})
     return Trainer(build_model(config, Splits(data, data, "")), config, data)

@@ -37,12 +37,6 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
-@pytest.fixture(scope="module")
-def data(make_blobs):
-    x, y = make_blobs(60)
-    return Dataset("blobs", (x - x.min()) / (x.max() - x.min()), y)
-
-
 def trained(method, data, **options):
     config = RunConfig.of(method, {**OPTIONS, **({"pretrain_epochs": 100} if method == "vade" else {}), **options})
     model = build_model(config, Splits(data, data, ""))

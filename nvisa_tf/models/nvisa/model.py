@@ -73,7 +73,9 @@ class NVISA(ClusteringNetwork):
         scale = config.decoder_scale if config.likelihood == "gaussian" else "none"
         self.decoder = Decoder(factory, config.latent_dim, config.decoder_units, config.input_shape, scale, config.decoder_filters)
         self.prior = MixturePrior(factory, config.n_clusters, config.latent_dim, config.learn_prior_weights)
-        self.control_network = factory.scalar_mlp(config.input_dim, config.baseline_units, "control") if config.baseline_units else None
+        self.control_network = (
+            factory.scalar_trunk(config.input_shape, (), config.baseline_units, "control") if config.baseline_units else None
+        )
         self.trackers = {name: RunningMean(name=name) for name in METRICS}
         self.build()
 
