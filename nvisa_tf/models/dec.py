@@ -20,12 +20,13 @@ from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import fit_mixture
 from nvisa_tf.config.dec import DECOptions, IDECOptions
 from nvisa_tf.config.run import RunConfig, TrainConfig
+from nvisa_tf.layers.augmentation import augment
 from nvisa_tf.layers.networks import DTYPE, LayerFactory
 from nvisa_tf.layers.optimizer import FusedAdam
 from nvisa_tf.models.autoencoding import AutoencodingNetwork
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import encode_all, weights_of
-from nvisa_tf.models.pretraining import rescale
+from nvisa_tf.models.pretraining import augmentation_of, rescale
 from nvisa_tf.models.stage import GradientStage, derived_seed
 
 MOMENTUM = 0.9  # of DEC's gradient descent
@@ -192,6 +193,7 @@ class DECStage(GradientStage):
             xla=train.xla,
         )
         self.model, self._data, self._options, self._run_seed = model, data, options, train.seed
+        self._augmentation = augmentation_of(options)
         self.refresh_steps = options.target_steps
         self._stopped = tf.Variable(0, dtype=tf.int64, trainable=False)  # the step at which clusters had settled; 0: they have not
         self._changed = tf.Variable(np.nan, dtype=tf.float32, trainable=False)
@@ -262,8 +264,14 @@ class DECStage(GradientStage):
             self._stopped.assign(self.step)
 
     def train_step(self, batch: tf.Tensor) -> None:
-        """One gradient step on the examples with these numbers, integers [B]."""
+        """One gradient step on the examples with these numbers, integers [B].
+
+        With `augment` they are changed, and their targets are of them as they are (Guo et al., "Deep Embedded Clustering with Data
+        Augmentation", ACML 2018).
+        """
         x, p = tf.gather(self.examples, batch), tf.gather(self.targets, batch)
+        if self._augmentation is not None:
+            x = augment(x, self.step_seed(), self._augmentation, fused=self.fused)
         with tf.GradientTape() as tape:
             loss = self.loss_of(x, p)
         self.learn(tape, loss)

@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from nvisa_tf import Dataset, Monitor, RunConfig, Trainer, clustering_accuracy
 from nvisa_tf.clustering.mixtures import FITS
 from nvisa_tf.data import Splits
+from nvisa_tf.layers.augmentation import Augmentation, augment
 from nvisa_tf.models.base import TrainingData
 from nvisa_tf.models.dec import DEC, log_assignment, target_distribution
 from nvisa_tf.models.stage import derived_seed
@@ -105,6 +106,23 @@ def test_the_loss_is_the_divergence_and_the_error(method, data):
         expected = np.mean((shown - scaled)[batch] ** 2) + 0.3 * divergence
     found = stage.loss_of(tf.constant(data.x[batch], tf.float32), tf.constant(p[batch], tf.float32))
     assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["dec", "idec"])
+def test_changed_images_are_brought_to_the_targets_of_the_unchanged(method, bar_images, monkeypatch):
+    data = Dataset("bars", *bar_images)
+    trainer = made(method, data, augment=True, pretrain_epochs=1, epochs=0)
+    trainer.train()
+    stage, batch, seen = trainer.stages[-1], np.array([5, 0, 9]), []
+    np.testing.assert_allclose(stage.targets, target_distribution(trainer.model.predict_proba(data.x)), atol=1e-5)
+    loss_of, changes = stage.loss_of, Augmentation.from_config(trainer.model.config)
+    changed = augment(data.x[batch], stage.step_seed(), changes, fused=True)
+    monkeypatch.setattr(stage, "loss_of", lambda x, p: seen.append((x, p)) or loss_of(x, p))
+    stage.train_step(tf.constant(batch))
+    [(x, p)] = seen
+    np.testing.assert_array_equal(x, changed)
+    assert np.abs(x - data.x[batch]).max(axis=(1, 2)).min() > 0.1 * np.ptp(data.x)
+    np.testing.assert_array_equal(p, stage.targets.numpy()[batch])
 
 
 class Ends(Monitor):
