@@ -13,7 +13,7 @@ from nvisa_tf.config.format1 import options_from_toml as old_options_from_toml
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.options import AutoFloat, as_text
 from nvisa_tf.config.presets import PRESETS, SMALL, automatic, method_of, preset
-from nvisa_tf.config.run import RunConfig, option_types, options_from_toml, section_of, sections
+from nvisa_tf.config.run import RunConfig, option_types, options_from_toml, section_of, sections, without_initialization
 from nvisa_tf.io.run_directory import RunDirectory
 
 # What most people set; --help shows these of the general options, --help-all every one.
@@ -90,10 +90,12 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
     Raises:
       ValueError: the preset, the file or the run is of another method, or an option is bad.
     """
-    options = file_options(flags.config)
+    options, given = file_options(flags.config), given_options(flags, method)
+    if given.get("autoencoder_from") and given.get("pretrain_epochs"):
+        raise ValueError("--autoencoder-from brings an autoencoder, so none is trained for --pretrain-epochs; leave one of them out.")
     if options.pop("method", method) != method:
         raise ValueError(f"The configuration {flags.config} is of another method than {method}; leave --method out, or name its own.")
-    chosen = {**options, **given_options(flags, method)}
+    chosen = {**options, **given}
     if method_of(chosen_preset) != method:
         raise ValueError(f"The preset {chosen_preset} is of the method {method_of(chosen_preset)}, not of {method}; choose another.")
     networks: dict[str, Any] = {}
@@ -101,8 +103,11 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
         other = RunDirectory.open(source).config()
         if other.method != method:
             raise ValueError(f"{source} is a run of the method {other.method}, and this one is of {method}; they must be the same.")
+        scaling = other.data.scaling
+        if chosen.get("scaling", scaling) != scaling:
+            raise ValueError(f"--scaling cannot change with --init-from, as {source} brings its own ({scaling}); leave --scaling out.")
         # A run that begins with these weights must have networks like them.
-        networks = {**vars(other.model.architecture), **({"init": "random"} if method == "nvisa" else {})}
+        networks = {**vars(other.model.architecture), **without_initialization(method), "scaling": scaling}
     binarize = {**networks, **chosen}.get("binarize", False)
     options = {**preset(chosen_preset, chosen.get("objective", "vimco"), binarize), **networks}
     config = RunConfig().replace({"method": method, **options, **chosen})

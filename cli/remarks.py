@@ -8,6 +8,7 @@ import numpy as np
 
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits
+from nvisa_tf.io.run_directory import RunDirectory
 
 
 def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
@@ -27,4 +28,10 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append(
             f"The learning rate is {floor:g}, the least that lr_floor allows, and not {rate:g}; for less, add --lr-floor {rate:g}."
         )
+    if config.train.init_from:
+        from nvisa_tf.evaluation.novelty import Inputs
+
+        known = RunDirectory.open(config.train.init_from).reference_file
+        if known.is_file() and (warning := Inputs.load(known).warning(model, splits.train)):
+            found.append(f"Of {config.train.init_from}: {warning}")
     return found

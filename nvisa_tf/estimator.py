@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nvisa_tf.clustering.metrics import cluster_sizes
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.presets import automatic, method_of, preset
-from nvisa_tf.config.run import DataConfig, RunConfig, section_of
+from nvisa_tf.config.run import DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
 from nvisa_tf.evaluation.warnings import warnings_of
@@ -31,7 +31,9 @@ from nvisa_tf.training.console import ConsoleMonitor
 PARAMETERS = {"n_clusters": "n_clusters", "method": "method", "preset": "preset", "seed": "random_state"}  # by the option's name
 OF_FILES = {field.name for field in dataclasses.fields(DataConfig)} - {"scaling"}
 OF_RUNS = {"checkpoint_minutes", "keep_checkpoints"}
-CONTINUED = {"init": "random", "init_from": "", "eps_start": 0.25}  # as clusters are there; a larger eps would blur them again
+LAST_FIT = "warm_start"  # what a run that goes on from it has in place of another run's path
+CONTINUED = {"init_from": LAST_FIT, "eps_start": 0.25}  # as clusters are there; a larger eps would blur them again
+INITIALIZATIONS = ("init", "init_from", "pretrain_epochs", "autoencoder_from")  # options that a warm start does not look at
 
 
 def _has_density(estimator: NVISAClustering) -> bool:
@@ -104,9 +106,10 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         before = self.model_ if self.warm_start and hasattr(self, "model_") else None
         seed = _seed(self.random_state)
         config = self._config(data, seed, before is not None)
-        model = build_model(config, Splits(data, data, "all of X"))
+        model = build_model(config, Splits(data, data, "all of X"), start=before is None)
         if before is not None:
             model.take_weights(before, "warm_start: the last fit")
+            model.check_data(data, config.model)
         trainer = Trainer(model, config, data, monitors=monitors)
         with contextlib.ExitStack() as stack:
             for monitor in monitors:
@@ -122,7 +125,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         self.n_iter_ = int(trainer.epoch)
         self.seed_ = seed
         self._n_features_out = model.config.latent_dim
-        for sentence in _warnings(model, probabilities):
+        for sentence in _warnings(model, self.method, probabilities):
             warnings.warn(sentence, ConvergenceWarning, stacklevel=2)
         return self
 
@@ -210,7 +213,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         if continued:
             known = section_of(self.method)
             chosen = {**chosen, **{option: value for option, value in CONTINUED.items() if option in known}}
-            options = {option: value for option, value in options.items() if option not in ("init", "init_from")}
+            chosen.update(without_initialization(self.method))
+            options = {option: value for option, value in options.items() if option not in INITIALIZATIONS}
         return default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": seed})
 
 
@@ -245,10 +249,11 @@ def _checked(options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def _warnings(model: ClusteringModel, probabilities: np.ndarray) -> list[str]:
+def _warnings(model: ClusteringModel, method: str, probabilities: np.ndarray) -> list[str]:
     """What looks wrong with clusters, of which each example's probabilities are given, [n, K], in words of the estimator."""
     report = {
         **model.report_metrics(),
+        "method": method,
         "cluster_sizes": cluster_sizes(probabilities.argmax(1), probabilities.shape[1]).tolist(),
         "low_confidence_fraction": float(np.mean(probabilities.max(1) < LOW_CONFIDENCE)),
         "low_confidence_threshold": LOW_CONFIDENCE,

@@ -172,6 +172,15 @@ def test_a_warm_start_goes_on(fitted):
     assert first.report_metrics()["eps"] < warm.model_.report_metrics()["eps"] < 0.25
 
 
+def test_a_warm_start_keeps_the_clusters_that_were_made_among_an_autoencoders_codes(blobs):
+    x, _ = blobs
+    options = {**FAST, "pretrain_epochs": 3, "epochs": 1}
+    clusterer = NVISAClustering(3, method="dec", warm_start=True, options=options).fit(x)
+    before = clusterer.predict_proba(x)
+    clusterer.set_params(options={**options, "epochs": 0}, random_state=7).fit(x)
+    np.testing.assert_array_equal(clusterer.predict_proba(x), before)
+
+
 def test_a_search_is_not_warned_of_its_many_graphs(blobs, monkeypatch):
     """TensorFlow warns from the fifth trace of one code on."""
     x, y = blobs

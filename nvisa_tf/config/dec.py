@@ -25,6 +25,8 @@ class DECOptions(NetworkConfig, AugmentationConfig, PretrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_augmentation()
+        if self.tolerance >= 1:
+            raise ValueError(f"tolerance is {self.tolerance}, a share of the examples; it must be below 1.")
 
     def check_run(self, data: Any, train: Any) -> None:
         """Raise ValueError where these options do not go with the run's others."""

@@ -51,3 +51,8 @@ class LTVAEOptions(LTVAEConfig):
     structure_share: float = option(
         0.2, "of the examples, that a search looks at; 1,000 at least, if there are, and 5,000 at most", minimum=0.0
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.structure_share > 1:
+            raise ValueError(f"structure_share is {self.structure_share}; it must be at most 1.")

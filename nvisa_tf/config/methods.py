@@ -26,6 +26,7 @@ class Method(NamedTuple):
       few_preset: the preset for fewer than `presets.FEW` images; "": that for small data.
       has_density: whether its model can `score_samples`.
       vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
+      is_soft: whether probabilities of 0.8 and less are what it gives where clusters are clear too.
     """
 
     options: type[NetworkConfig]
@@ -37,6 +38,7 @@ class Method(NamedTuple):
     few_preset: str = ""
     has_density: bool = False
     vectorizable: bool = False
+    is_soft: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -73,6 +75,7 @@ METHODS: dict[str, Method] = {
         "an autoencoder's encoder, trained on to make its own soft clusters sharper (Xie et al., ICML 2016)",
         small_preset="dec_small",
         large_preset="dec",
+        is_soft=True,
     ),
     "idec": Method(
         IDECOptions,
@@ -80,6 +83,7 @@ METHODS: dict[str, Method] = {
         "DEC with the autoencoder's loss kept beside it (Guo et al., IJCAI 2017)",
         small_preset="idec_small",
         large_preset="idec",
+        is_soft=True,
     ),
     "vade": Method(
         VaDEOptions,

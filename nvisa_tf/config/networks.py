@@ -106,7 +106,9 @@ class PretrainingConfig:
     def check_pretraining(self, train: Any) -> None:
         """Raise ValueError where there is neither an autoencoder nor a run to begin with, or there are two."""
         if not self.has_autoencoder and not train.init_from:
-            raise ValueError("pretrain_epochs is 0, so there is no autoencoder; set pretrain_epochs to 1 or more.")
+            raise ValueError(
+                "pretrain_epochs is 0, so there is no autoencoder; set it to 1 or more, or name a run by autoencoder_from or init_from."
+            )
         if self.autoencoder_from and train.init_from:
             raise ValueError("init_from brings all weights, and autoencoder_from some; give one of them.")
 

@@ -32,6 +32,9 @@ CRITERIA = {
 }
 
 
+WITHOUT_INITIALIZATION = {"init": "random", "pretrain_epochs": 0}
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Which examples to use and how to bring them to the model's scale."""
@@ -188,6 +191,11 @@ def _of_other(name: str, method: str) -> str:
 def sections(method: str) -> dict[str, type]:
     """The dataclasses of a method's options by the name of their TOML table."""
     return {"data": DataConfig, "model": METHODS[method].options, "train": TrainConfig}
+
+
+def without_initialization(method: str) -> dict[str, Any]:
+    """The options by which a method goes on from the clusters of a model that it is given, and makes none of its own."""
+    return {name: value for name, value in WITHOUT_INITIALIZATION.items() if name in section_of(method)}
 
 
 @functools.cache

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.run import section_of
+
 NEARLY_EMPTY = 0.1  # of n/K, under which a cluster counts as nearly empty
 LEAST_EXPECTED = 10.0  # n/K under which an empty or nearly empty cluster can be chance
 DOMINATING = 0.6  # of the examples beyond 1/K's share, above which one cluster dominates
@@ -45,12 +48,14 @@ def warnings_of(
 
     Args:
       report: of the run, as report.json has it. Of its keys are used, where they are there: cluster_sizes, low_confidence_fraction,
-        low_confidence_threshold, step, nonfinite_steps, held_out, held_out_iw_bound, eps, initialization.
+        low_confidence_threshold, method, step, nonfinite_steps, held_out, held_out_iw_bound, eps, initialization.
       metrics_rows: of the run's metrics.csv, in order; values as text or as numbers.
       n_train: how many examples it was trained on; None: not known.
       sizes: the number of examples in each cluster, [K], where more were assigned than the report's "cluster_sizes" are of.
     """
     sizes = list(report.get("cluster_sizes", [])) if sizes is None else [int(size) for size in sizes]
+    method = report.get("method", "nvisa")  # which runs of before do not say
+    uncertain = 0.0 if METHODS[method].is_soft else report.get("low_confidence_fraction", 0.0)
     return [
         *of_skipped_steps(report.get("step", 0), report.get("nonfinite_steps", 0), annealed="eps" in report),
         *of_bounds(
@@ -59,10 +64,11 @@ def warnings_of(
             report.get("initialization", {}).get("held_out_iw_bound"),
             "held-out bound" if report.get("held_out", True) else "bound",
             report.get("initialization", {}).get("model", ""),
+            annealed="eps" in report,
         ),
-        *of_clusters(metrics_rows, report.get("initialization", {})),
+        *of_clusters(metrics_rows, report.get("initialization", {}), balanced="balance_weight" in section_of(method)),
         *of_sizes(sizes),
-        *of_confidence(report.get("low_confidence_fraction", 0.0), report.get("low_confidence_threshold", 0.8)),
+        *of_confidence(uncertain, report.get("low_confidence_threshold", 0.8)),
         *(of_number(n_train, len(sizes)) if n_train is not None and sizes else []),
     ]
 
@@ -118,6 +124,8 @@ def of_bounds(
     before: float | None = None,
     name: str = "held-out bound",
     kept: str = "",
+    *,
+    annealed: bool = True,
 ) -> list[str]:
     """Of a held-out bound that is no number, that ended below that before training, or well below its best.
 
@@ -130,6 +138,7 @@ def of_bounds(
       before: the bound before the first step; None: not known.
       name: of the bound; where nothing is held out it is that of the training data.
       kept: the file in the run with the model of before the first step; "": there is none.
+      annealed: whether the method has std annealing.
     """
     way_back = _way_back(kept)
     if held_out is not None and not math.isfinite(held_out):
@@ -162,18 +171,21 @@ def of_bounds(
             f"{told} while the training bound rose, so the model is overfitted and its scores of new examples are unsure{go_back}; "
             f"try {floor}fewer --epochs or narrower layers (--encoder-units, --decoder-units)."
         ]
+    if not annealed:
+        return [f"{told}, and the training bound fell too{go_back}; try a smaller --learning-rate, fewer --epochs or another --preset."]
     return [
         f"{told}, and the training bound fell too, so the model did not follow the annealing{go_back}; "
         f"try {floor}--hold-scales or a larger --eps-halving-epochs."
     ]
 
 
-def of_clusters(rows: Sequence[Mapping[str, Any]], initialization: Mapping[str, Any]) -> list[str]:
+def of_clusters(rows: Sequence[Mapping[str, Any]], initialization: Mapping[str, Any], balanced: bool = True) -> list[str]:
     """Of clusters that became much more unequal in size, or ran empty, since before the last stage.
 
     Args:
       rows: of metrics.csv.
       initialization: what init.json has.
+      balanced: whether the method has a term that keeps sizes equal.
     """
     before = _number(initialization, "cluster_size_entropy")
     after = _number(rows[-1], "cluster_size_entropy") if rows else math.nan
@@ -181,7 +193,8 @@ def of_clusters(rows: Sequence[Mapping[str, Any]], initialization: Mapping[str, 
         return []
     return [
         f"The entropy of the clusters' sizes fell from {before:.3f} to {after:.3f} nats in training, so training merged or emptied "
-        f"clusters{_way_back(initialization.get('model', ''))}; try fewer --epochs, a smaller --learning-rate or a larger --balance-weight."
+        f"clusters{_way_back(initialization.get('model', ''))}; "
+        f"try fewer --epochs, a smaller --learning-rate or {'a larger --balance-weight' if balanced else 'another --preset'}."
     ]
 
 

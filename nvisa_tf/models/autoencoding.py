@@ -157,7 +157,11 @@ class AutoencodingNetwork(ClusteringNetwork):
                 raise ValueError(f"{source} has {name} {as_text(there)} and this run {as_text(here)}; they must be the same.")
         if self.gives_logits != other.gives_logits:
             what = {True: "a Bernoulli likelihood", False: "squared error"}
-            raise ValueError(f"{source} has {what[other.gives_logits]} and this run {what[self.gives_logits]}; they must be the same.")
+            likelihood = "bernoulli" if self.gives_logits else "gaussian"
+            raise ValueError(
+                f"{source} has {what[other.gives_logits]} and this run {what[self.gives_logits]}; they must be the same, "
+                f"so train that run with --likelihood {likelihood}."
+            )
         for mine, its in ((self.encoder, other.encoder), (self.code_head, other.code_head)):
             mine.set_weights(its.get_weights())
         for name in ("trunk", "loc"):

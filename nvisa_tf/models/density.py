@@ -159,11 +159,12 @@ def own_noise(keys: list[np.ndarray], blocks: range, size: int, n_clusters: int,
     return by_sample(gumbel), by_sample(normal)
 
 
-def check_unit_interval(model: Any, data: Dataset) -> None:
-    """Raise ValueError where the model's scaling does not bring all values into [0, 1], as a Bernoulli likelihood needs."""
+def check_unit_interval(model: Any, data: Dataset, what: str = "A Bernoulli likelihood") -> None:
+    """Raise ValueError where the model's scaling does not bring all values into [0, 1], which `what`, the begin of a sentence, needs."""
     for _, part in data.chunks():
         values = model.scaled(part)
         if values.min() < -1e-6 or values.max() > 1 + 1e-6:
             raise ValueError(
-                f"A Bernoulli likelihood needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax."
+                f"{what} needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax, "
+                "or with --init-from bring the data to the units of that run's."
             )

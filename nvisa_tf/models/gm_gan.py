@@ -111,7 +111,7 @@ class GMGAN(AutoencodingNetwork):
         """Raise ValueError where the data cannot be used, or the generator gives values in [0, 1] and these are others."""
         super().check_data(train, options)
         if options.generator_output == "sigmoid":
-            check_unit_interval(self, train)
+            check_unit_interval(self, train, "A generator whose output is sigmoid")
 
     def networks(self) -> list[Any]:
         """Generator, classifier and discriminator."""

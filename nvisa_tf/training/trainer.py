@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -233,7 +233,7 @@ class Trainer:
         marks = [steps for steps in (report_steps, stage.refresh_steps, stage.check_steps) if steps]
         checkpoints = self._checkpoints() if self.run else None
         step = int(stage.step.numpy())
-        saved_at, has_worked = -1, not self._restored
+        saved_at, has_worked, told = -1, not self._restored, set[str]()
         if not self._restored:
             if self._stop:
                 return
@@ -243,6 +243,8 @@ class Trainer:
                 stage.check()
             clock()
             keep_report(self.run, stage, self._ended_early, self.minutes)
+            if stage.total_steps:  # else it ends at once, and what it found is told there
+                told = self._tell_report(stage, " before training")
             if is_last and stage.total_steps:
                 is_random = len(self.stages) == 1 and not self.config.train.init_from
                 keep_initialization(self.run, self.model, stage, self.test, self._held_out, is_random)
@@ -284,7 +286,7 @@ class Trainer:
                 stage.finish()
                 clock()
                 keep_report(self.run, stage, self._ended_early, self.minutes)
-                self._tell_report(stage)
+                self._tell_report(stage, told=told)
                 self._note_end(stage, is_last)
         if checkpoints and saved_at != step:
             checkpoints.save(step)
@@ -303,10 +305,13 @@ class Trainer:
         for stage in self.stages[: self._index]:
             self.run.remove_checkpoints(stage.name)
 
-    def _tell_report(self, stage: TrainingStage) -> None:
-        for name in ("accuracy", "distilled_accuracy"):
-            if name in stage.report:
-                self._tell_of_initialization(f"{stage.report['method']}: {name.replace('_', ' ')} {100 * stage.report[name]:.2f}%")
+    def _tell_report(self, stage: TrainingStage, when: str = "", told: Set[str] = frozenset()) -> set[str]:
+        """Tell the accuracies in a stage's report, but those that were told; their names."""
+        names = {"accuracy", "distilled_accuracy"} & set(stage.report) - told
+        for name in sorted(names):
+            what = f"{name.replace('_', ' ')}{when} {100 * stage.report[name]:.2f}%"
+            self._tell_of_initialization(f"{stage.report['method']}: {what}")
+        return names
 
     def _note_end(self, stage: TrainingStage, is_last: bool) -> None:
         """Tell where a stage ended that could end early, and keep it if it did; of the last stage, the run's report has it."""

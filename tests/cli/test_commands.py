@@ -210,6 +210,12 @@ def test_a_start_alone_is_a_run_that_others_start_from(finished_run, cli, tmp_pa
     words = ["train", "--dataset", finished_run / "blobs.npz", "--init-from", tmp_path / "start", "--preset", "tsne", "--epochs", 1]
     code, out, err = cli(*words, "--restarts", 2, "--batched", "--eval-examples", 50, "--out", tmp_path / "restarts")
     assert code == 0, err
+    np.savez(tmp_path / "far.npz", x=1000 * np.load(finished_run / "blobs.npz")["x"])
+    begin = ["--init-from", tmp_path / "start", "--epochs", 0, "--eval-examples", 50]
+    for file, warned in ((finished_run / "blobs.npz", 0), (tmp_path / "far.npz", 1)):
+        code, out, err = cli("train", "--dataset", file, *begin, "--out", tmp_path / f"from_{file.stem}")
+        assert code == 0, err
+        assert out.count(f"Of {tmp_path / 'start'}: ") == out.count("are unlike the training data") == warned
     shutil.rmtree(tmp_path / "start")
     code, out, err = cli(*words[:3], "--out", tmp_path / "other", "--init-from", tmp_path / "start")
     assert code == 2

@@ -12,6 +12,7 @@ from nvisa_tf.io.run_directory import RunDirectory
 def parsed(*words):
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
+    parser.add_argument("--method")
     add_config_flags(parser, Chosen(words))
     return parser.parse_args(words)
 
@@ -46,6 +47,25 @@ def test_a_run_that_is_started_from_gives_the_model_and_flags_win(tmp_path):
         config_from_flags(parsed("--init-from", str(tmp_path / "run"), "--init", "ae_kmeans"), "nvisa", "random_fast")
     with pytest.raises(ValueError, match="not a run directory"):
         config_from_flags(parsed("--init-from", str(tmp_path)), "nvisa", "random_fast")
+
+
+def test_a_run_that_is_started_from_brings_its_clusters_and_its_scaling(tmp_path):
+    source = RunConfig.of("vade", {"input_shape": (6,), "scaling": "minmax", "pretrain_epochs": 30})
+    RunDirectory.create(tmp_path / "run", source, {})
+    begin = ("--init-from", str(tmp_path / "run"))
+    config = config_from_flags(parsed(*begin), "vade", "vade_small")
+    assert (config.model.pretrain_epochs, config.data.scaling) == (0, "minmax")
+    config = config_from_flags(parsed(*begin, "--pretrain-epochs", "5", "--scaling", "minmax"), "vade", "vade_small")
+    assert (config.model.pretrain_epochs, config.data.scaling) == (5, "minmax")
+    with pytest.raises(ValueError, match=r"--scaling cannot change with --init-from, as .* brings its own \(minmax\)"):
+        config_from_flags(parsed(*begin, "--scaling", "standardize"), "vade", "vade_small")
+
+
+def test_an_autoencoder_that_is_taken_is_not_trained():
+    words = ("--method", "vade", "--autoencoder-from", "run")
+    assert config_from_flags(parsed(*words), "vade", "vade_small").model.autoencoder_from == "run"
+    with pytest.raises(ValueError, match="none is trained for --pretrain-epochs; leave one"):
+        config_from_flags(parsed(*words, "--pretrain-epochs", "5"), "vade", "vade_small")
 
 
 def test_no_layers_at_all_can_be_asked_for():

@@ -169,6 +169,19 @@ def test_skipped_steps_uncertain_assignments_few_examples():
     assert "only 19 training examples for each of 10 clusters; try a smaller --n-clusters" in of_number(190, 10)[0]
 
 
+def test_nothing_is_recommended_that_a_method_does_not_have():
+    uncertain = {"low_confidence_fraction": 0.9, "cluster_sizes": [40, 50]}
+    assert warnings_of({**uncertain, "method": "dec"}, []) == warnings_of({**uncertain, "method": "idec"}, []) == []
+    assert len(warnings_of({**uncertain, "method": "vade"}, [])) == len(warnings_of(uncertain, [])) == 1
+    rows = [{"epoch": e, "held_out_iw_bound": 90 - e, "bound": 90 - e, "cluster_size_entropy": 2.0} for e in range(5)]
+    report = {"held_out_iw_bound": 86.0, "initialization": {"cluster_size_entropy": 2.3}}
+    of_vade = " ".join(warnings_of({**report, "method": "vade"}, rows))
+    of_nvisa = " ".join(warnings_of({**report, "method": "nvisa", "eps": 0.1}, rows))
+    for flag in ("--hold-scales", "--eps-halving-epochs", "--balance-weight"):
+        assert (flag in of_nvisa, flag in of_vade) == (True, False)
+    assert "fell from 90 nats at epoch 0 to 86, and the training bound fell too; try a smaller --learning-rate" in of_vade
+
+
 def test_restarts_against_kmeans():
     assert of_restarts(0.98, 1.0) == of_restarts(0.7, 0.6) == []
     assert "less with each other (mean pairwise NMI 0.40) than k-means on the same inputs does (0.80)" in of_restarts(0.4, 0.8)[0]

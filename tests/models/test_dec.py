@@ -127,7 +127,10 @@ def test_changed_images_are_brought_to_the_targets_of_the_unchanged(method, bar_
 
 class Ends(Monitor):
     def __init__(self):
-        self.ends = []
+        self.ends, self.said = [], []
+
+    def on_initialization(self, message):
+        self.said.append(message)
 
     def on_stage_end(self, message):
         self.ends.append(message)
@@ -144,6 +147,8 @@ def test_clusters_get_sharper_and_it_ends_where_they_have_settled(data):
     assert stage.total_steps % 7 == 0
     assert "of the clusters changed" in stage.why_ended()
     assert told.ends == [f"dec: {stage.why_ended()}"]
+    accuracy = 100 * stage.report["accuracy"]  # of k-means, which is not told again as if it were that of the end
+    assert [said for said in told.said if "accuracy" in said] == [f"dec: accuracy before training {accuracy:.2f}%"]
     sharp, soft = (one.model.predict_proba(data.x).max(1).mean() for one in (trainer, untrained))
     assert sharp > soft + 0.01
     assert clustering_accuracy(data.y, trainer.model.predict_clusters(data.x)) > 0.97

@@ -27,7 +27,7 @@ from nvisa_tf.models.pretraining import ContrastiveStage
 CONFIG = NVISAConfig(input_shape=(8, 8), n_clusters=2, latent_dim=2, encoder_units=(32, 16), posterior_units=16, decoder_units=(16,))
 RUN = RunConfig().replace(
     {
-        "init": "mutual_information", "init_epochs": 60, "augment_shift": 0.3, "augment_brightness": 3.0, "batch_size": 100, "n_samples": 3,
+        "init": "mutual_information", "init_epochs": 30, "augment_shift": 0.3, "augment_brightness": 3.0, "batch_size": 100, "n_samples": 3,
         "eval_samples": 5, "epochs": 0, "steps_per_call": 10,
     }
 )  # fmt: skip
@@ -48,9 +48,9 @@ def data():
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(initialization, "LEAST_STEPS", 100)
-    monkeypatch.setattr(initialization, "AGREED_STEPS", 200)
-    monkeypatch.setattr(information, "STEPS", 300)
+    monkeypatch.setattr(initialization, "LEAST_STEPS", 50)
+    monkeypatch.setattr(initialization, "AGREED_STEPS", 100)
+    monkeypatch.setattr(information, "STEPS", 150)
     monkeypatch.setattr(mutual_information, "TAUGHT_STEPS", 40)
     monkeypatch.setattr(mutual_information, "FILTERS", 8)
     monkeypatch.setattr(mutual_information, "CONVOLUTIONAL_UNITS", (64,))
