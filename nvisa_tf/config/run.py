@@ -42,7 +42,7 @@ class DataConfig:
     dataset: str = option(
         "digits",
         f"{', '.join(DATASETS)}, or a path: a folder of images, a table (.csv, .tsv, .txt, also .gz; .parquet, .h5ad) or an array "
-        "(.npy, .npz with the keys x and y)",
+        "(.npy, .npz with the keys x and y, or x_train, x_test, y_train and y_test)",
     )
     data_dir: str = option(
         "", "tensorflow-datasets folder, or that of a data file not at its path; empty: TFDS_DATA_DIR, then its own default"

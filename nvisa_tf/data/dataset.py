@@ -56,6 +56,7 @@ class Dataset:
       ids: what the person calls each example, such as its file's name, str [n]; None: nothing but its place, which is in `rows`.
       rows: the place of each example in the file or folder, int64 [n]; None: 0, 1, ...
       origin: where they come from.
+      n_train: of a file with its own split, how many examples, the first, are to train on; 0: it has none.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dataset:
     ids: np.ndarray | None = None
     rows: np.ndarray | None = None
     origin: Origin = Origin()
+    n_train: int = 0
 
     def __post_init__(self) -> None:
         x: Any = self.x
@@ -103,7 +105,7 @@ class Dataset:
         else:
             x = RowView(self.x, rows) if isinstance(self.x, np.memmap) and isinstance(rows, np.ndarray) else self.x[rows]
         y, ids = (None if values is None else values[rows] for values in (self.y, self.ids))
-        return dataclasses.replace(self, x=x, y=y, ids=ids, rows=self.places[rows])
+        return dataclasses.replace(self, x=x, y=y, ids=ids, rows=self.places[rows], n_train=0)
 
     def labelled(self, y: np.ndarray | None, class_names: tuple[str, ...] = ()) -> Dataset:
         """The same data set with these labels [n], and their names if they have some."""

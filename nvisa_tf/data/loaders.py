@@ -46,8 +46,9 @@ def load_dataset(
 
     Args:
       dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist" (through tensorflow-datasets); a path to an array
-        (.npy, .npz with the keys x and, if there are labels, y), a table (.csv, .tsv, .txt, also .gz; .parquet; .h5ad) or a folder of
-        images; or anything in memory that `as_dataset` takes, such as an array, a sparse matrix, a frame or a `tf.data.Dataset`.
+        (.npy, .npz with the keys x and, if there are labels, y; or x_train, x_test, y_train and y_test), a table (.csv, .tsv, .txt, also
+        .gz; .parquet; .h5ad) or a folder of images; or anything in memory that `as_dataset` takes, such as an array, a sparse matrix, a
+        frame or a `tf.data.Dataset`.
       y: labels [n] of data in memory, whole numbers or text.
       data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default. A file that is not at its path is
         looked for there by its name, so that a run can be used where its data lie elsewhere.
@@ -133,6 +134,12 @@ def _file(config: DataConfig, table: Mapping[str, Any] | None) -> tuple[Dataset,
 
 def _divided(whole: Dataset, config: DataConfig) -> tuple[Dataset, Dataset]:
     """What to train on and what is held out; the same where nothing is."""
+    if whole.n_train:
+        if config.test_fraction != "auto":
+            raise ValueError(f"{whole.name} has its own split, x_train and x_test, so test_fraction would change nothing; leave it out.")
+        if config.split == "all":
+            return whole, whole
+        return whole.take(slice(0, whole.n_train)), whole.take(slice(whole.n_train, None))
     fraction = (0.0 if whole.y is None else LABELLED_TEST_FRACTION) if config.test_fraction == "auto" else config.test_fraction
     if config.split == "all" or fraction == 0:
         return whole, whole

@@ -20,6 +20,25 @@ def test_digits_are_scikit_learns():
     assert "1,437" in splits.description
 
 
+def test_a_file_may_have_its_own_split(tmp_path, rng):
+    x, y = rng.normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
+    path = str(tmp_path / "own.npz")
+    np.savez(path, x_train=x[:20], y_train=y[:20], x_test=x[20:], y_test=y[20:])
+    splits = load_dataset(path)
+    for part, rows in ((splits.train, np.arange(20)), (splits.test, np.arange(20, 30))):
+        np.testing.assert_array_equal(part.x, x[rows])
+        np.testing.assert_array_equal(part.y, y[rows])
+        np.testing.assert_array_equal(part.places, rows)
+    both = load_dataset(path, split="all")
+    assert len(both.train) == len(both.test) == len(read_array_file(path)) == 30
+    with pytest.raises(ValueError, match="own split, x_train and x_test, so test_fraction would change nothing"):
+        load_dataset(path, test_fraction=0.5)
+    np.savez(path, x_train=x[:20], x_test=x[20:])
+    splits = load_dataset(path)
+    assert (len(splits.train), len(splits.test), splits.train.y, splits.test.y) == (20, 10, None, None)
+    assert len(splits.train.take(slice(0, 5))) == 5
+
+
 def test_split_all_is_everything_twice():
     splits = load_dataset("digits", split="all")
     assert len(splits.train) == len(splits.test) == 1797
@@ -84,6 +103,13 @@ def make_bad(folder):
     np.save(folder / "whole.npy", good)
     (folder / "cut.npy").write_bytes((folder / "whole.npy").read_bytes()[:300])
     np.savez(folder / "nokey.npz", data=good)
+    np.savez(folder / "onepart.npz", x_train=good)
+    np.savez(folder / "shapes.npz", x_train=good, x_test=good[:, 1:])
+    np.savez(folder / "types.npz", x_train=good, x_test=good.astype(np.uint8))
+    np.savez(folder / "nothingheldout.npz", x_train=good, x_test=good[:0])
+    np.savez(folder / "onelabel.npz", x_train=good, x_test=good, y_train=np.zeros(30, int))
+    np.savez(folder / "labelsofother.npz", x_train=good[:20], x_test=good, y_train=np.zeros(30, int), y_test=np.zeros(20, int))
+    np.savez(folder / "labeltypes.npz", x_train=good, x_test=good, y_train=np.zeros(30, int), y_test=np.array(["a"] * 30))
     np.save(folder / "nan.npy", nan)
     np.save(folder / "rank1.npy", good[0])
     np.save(folder / "rank5.npy", np.zeros((2, 2, 2, 2, 2)))
@@ -108,6 +134,13 @@ def make_bad(folder):
         ("empty.npy", "is damaged or cut off; save it again"),
         ("cut.npy", "is damaged or cut off; save it again"),
         ("nokey.npz", r"has no array x \(it has data\)"),
+        ("onepart.npz", r"has no array x \(it has x_train\)"),
+        ("shapes.npz", r"an example of x_train has the shape \[\d\] and one of x_test \[\d\]; they must be the same"),
+        ("types.npz", "x_train is of type float64 and x_test of type uint8; save both as one type"),
+        ("nothingheldout.npz", "x_test has no examples; leave it out"),
+        ("onelabel.npz", "has only one of y_train and y_test; give both, or neither"),
+        ("labelsofother.npz", r"x_train has 20 examples and y_train the shape \[30\]"),
+        ("labeltypes.npz", "y_train is of type int64 and y_test of type str"),
         ("nan.npy", "3 values that are NaN or Inf, the first in example 17"),
         ("rank1.npy", "1 axes"),
         ("rank5.npy", "5 axes"),
