@@ -39,7 +39,8 @@ def commit() -> str:
 
 def cores() -> str:
     """How many cores this process may use, and of what kind."""
-    return f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}"
+    n = len(os.sched_getaffinity(0))
+    return f"{n} core{'s' if n > 1 else ''}, {platform.machine()}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

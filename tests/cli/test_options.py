@@ -27,9 +27,10 @@ def test_every_objective_goes_with_every_preset(objective, preset):
 
 
 def test_the_objective_may_come_from_the_file_and_flags_win(tmp_path):
-    (tmp_path / "a.toml").write_text('objective = "enum_y"\nepochs = 7\n')
+    (tmp_path / "a.toml").write_text('objective = "enum_y"\nepochs = 7\nseed = 5\n[model]\nn_clusters = 4\n')
     config = config_from_flags(parsed("--config", str(tmp_path / "a.toml"), "--epochs", "9", "--n-samples", "3"), "nvisa", "random_fast")
     assert (config.model.objective, config.model.decoder_gradient, config.train.epochs, config.model.n_samples) == ("enum_y", "all", 9, 3)
+    assert (config.train.seed, config.model.n_clusters) == (5, 4)
 
 
 def test_what_was_asked_for_is_refused_where_it_cannot_be():

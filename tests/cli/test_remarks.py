@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from nvisa_tf import Dataset, RunConfig
+from nvisa_tf.cli.remarks import remarks
+from nvisa_tf.data import Splits
+
+
+class Halved:
+    """A model whose scaling is the same for all values."""
+
+    def scaled(self, x):
+        return x / 2
+
+
+@pytest.fixture
+def splits(bar_images):
+    data = Dataset("bars", *bar_images)
+    return Splits(data, data, "")
+
+
+def test_it_is_said_that_the_learning_rate_is_its_floor(splits):
+    def said(rate):
+        return remarks(RunConfig().replace({"learning_rate": rate, "lr_floor": 1e-4}), splits, Halved())
+
+    (sentence,) = said(1e-5)
+    assert sentence == "The learning rate is 0.0001, the least that lr_floor allows, and not 1e-05; for less, add --lr-floor 1e-05."
+    assert said(1e-3) == []
+
+
+def test_values_that_are_scaled_alike_are_told_of_vectors_alone(splits):
+    vectors = Dataset("vectors", np.zeros((5, 3), np.float32))
+    (sentence,) = remarks(RunConfig(), Splits(vectors, vectors, ""), Halved())
+    assert "add --scaling standardize" in sentence
+    assert remarks(RunConfig(), splits, Halved()) == []
+
+
+def test_what_the_likelihood_takes_is_told(splits):
+    (plain,) = remarks(RunConfig().replace({"likelihood": "bernoulli"}), splits, Halved())
+    (binary,) = remarks(RunConfig().replace({"likelihood": "bernoulli", "binarize": True}), splits, Halved())
+    assert "in [0, 1] as they are" in plain
+    assert "cut at 0.5" in binary
