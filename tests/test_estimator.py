@@ -181,6 +181,17 @@ def test_a_warm_start_keeps_the_clusters_that_were_made_among_an_autoencoders_co
     np.testing.assert_array_equal(clusterer.predict_proba(x), before)
 
 
+def test_with_unit_length_only_directions_count(blobs):
+    x, _ = blobs
+    clusterer = NVISAClustering(3, method="ae_gmm", options={**FAST, "unit_length": True}).fit(x)
+    model, sizes = clusterer.model_, np.linspace(0.1, 30, len(x), dtype=np.float32)[:, None]
+    np.testing.assert_allclose(model.preprocess(x), model.scaled(x), atol=1e-5)
+    np.testing.assert_allclose(clusterer.predict_proba(sizes * x), clusterer.predict_proba(x), atol=1e-4)
+    np.testing.assert_allclose((model.scaled(x)).mean(0), 0, atol=1e-5)
+    with pytest.raises(ValueError, match="unit_length is for vectors"):
+        NVISAClustering(3, method="ae_gmm", options={**FAST, "unit_length": True}).fit(x[:, :4].reshape(-1, 2, 2))
+
+
 def test_a_search_is_not_warned_of_its_many_graphs(blobs, monkeypatch):
     """TensorFlow warns from the fifth trace of one code on."""
     x, y = blobs

@@ -53,8 +53,9 @@ class DataConfig:
     )
     scaling: str = option(
         "auto",
-        "input scaling; auto: bytes by 255, floats in [0, 1] as they are, other images by min-max, other vectors standardized",
-        ("auto", "none", "minmax", "standardize"),
+        "input scaling; auto: bytes by 255, floats in [0, 1] as they are, other images by min-max, vectors of unit_length centred, others "
+        "standardized",
+        ("auto", "none", "minmax", "center", "standardize"),
     )
     image_shape: tuple[int, ...] = option(
         (), "of a folder's images: height and width, and 3 for colour, such as 28,28 or 32,32,3 (none: by the images)", minimum=1

@@ -17,6 +17,7 @@ CHUNK = 10_000  # examples read at a time, so that a memory map is never loaded 
 FINGERPRINT_EXAMPLES = 1000  # evenly spread
 DARK = 64  # bytes of 255; a set of images has a brighter value somewhere
 FLOAT32_MAX = float(np.finfo(np.float32).max)  # models compute in 32 bits
+LEAST_SQUARE = 1e-12  # of a vector's length, where it is divided by that
 FLOAT32_SPAN = 1e6  # of a value's size over its spread, beyond which float32 loses more than a few percent of the spread
 
 
@@ -237,45 +238,62 @@ def check(dataset: Dataset, constant: bool = False) -> Dataset:
     return dataset
 
 
-def input_scaling(dataset: Dataset, method: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+def of_unit_length(x: np.ndarray) -> np.ndarray:
+    """Vectors [n, d] each divided by its length, float32; one of length 0 stays."""
+    x = np.asarray(x, np.float32)
+    return x / np.sqrt(np.maximum(np.square(x).sum(1, keepdims=True), LEAST_SQUARE))
+
+
+def input_scaling(dataset: Dataset, method: str = "auto", unit_length: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """scale and shift such that x * scale + shift suits the model, each [] or [d] float32.
 
     Args:
       dataset: the training data; no label is looked at.
       method: "none"; "minmax", one scale for all values, to [0, 1]; "standardize", every dimension
-        to mean 0 and standard deviation 1; "auto": by `max_value` where it is known, nothing for
+        to mean 0 and standard deviation 1; "center", every dimension to mean 0, and all by one scale to variances of 1 on average;
+        "auto": "center" with `unit_length`, else by `max_value` where it is known, nothing for
         floats within [0, 1], "minmax" for other images, "standardize" for other vectors.
+      unit_length: x is what `of_unit_length` makes of vectors.
 
     Raises:
       ValueError: unknown method, or a dimension whose values differ too little beside their size for float32.
     """
-    if method not in ("auto", "none", "minmax", "standardize"):
-        raise ValueError(f"scaling is {method!r}; it must be auto, none, minmax or standardize.")
+    if method not in ("auto", "none", "minmax", "center", "standardize"):
+        raise ValueError(f"scaling is {method!r}; it must be auto, none, minmax, center or standardize.")
     one, zero = np.float32(1.0), np.float32(0.0)
     if method == "none":
         return np.asarray(one), np.asarray(zero)
+    if method == "auto" and unit_length:
+        method = "center"
     if method == "auto" and dataset.max_value:
         return np.asarray(np.float32(1.0 / dataset.max_value)), np.asarray(zero)
-    low, high = _extremes(dataset)
-    if method == "auto":
-        if dataset.x.dtype.kind == "f" and low >= 0 and high <= 1:
+    if method in ("auto", "minmax"):
+        low, high = _extremes(dataset, unit_length)
+        if method == "auto" and dataset.x.dtype.kind == "f" and low >= 0 and high <= 1:
             return np.asarray(one), np.asarray(zero)
-        method = "minmax" if dataset.is_image else "standardize"
-    if method == "minmax":
-        width = (high - low) or 1.0
-        return np.asarray(np.float32(1 / width)), np.asarray(np.float32(-low / width))
+        if method == "minmax" or dataset.is_image:
+            width = (high - low) or 1.0
+            return np.asarray(np.float32(1 / width)), np.asarray(np.float32(-low / width))
     from sklearn.preprocessing import StandardScaler
 
     scaler: Any = StandardScaler()  # gives a constant dimension the scale 1
-    for _, part in dataset.chunks():
-        scaler.partial_fit(part.reshape(len(part), -1))
+    for part in _parts(dataset, unit_length):
+        scaler.partial_fit(part)
     for column in np.flatnonzero((scaler.var_ > 0) & (np.abs(scaler.mean_) > FLOAT32_SPAN * scaler.scale_)):
         what = _value_name(dataset, int(column)) or f"value {column} of the examples"
         raise ValueError(
             f"{dataset.name}: {what} is about {scaler.mean_[column]:.6g} and differs by about {scaler.scale_[column]:.2g} only, "
             "which 32-bit numbers blur; subtract an offset from it first."
         )
-    return (1 / scaler.scale_).astype(np.float32), (-scaler.mean_ / scaler.scale_).astype(np.float32)
+    scale = np.sqrt(scaler.var_.mean()) or 1.0 if method == "center" else scaler.scale_
+    return np.asarray(1 / scale, np.float32), (-scaler.mean_ / scale).astype(np.float32)
+
+
+def _parts(dataset: Dataset, unit_length: bool) -> Iterator[np.ndarray]:
+    """The examples flattened, piece by piece, [at most CHUNK, d]."""
+    for _, part in dataset.chunks():
+        flat = part.reshape(len(part), -1)
+        yield of_unit_length(flat) if unit_length else flat
 
 
 def _value_name(dataset: Dataset, index: int, before: str = "") -> str:
@@ -293,6 +311,6 @@ def value_range(dataset: Dataset) -> list[float]:
     return list(_extremes(dataset))
 
 
-def _extremes(dataset: Dataset) -> tuple[float, float]:
-    pairs = [(float(part.min()), float(part.max())) for _, part in dataset.chunks()]
+def _extremes(dataset: Dataset, unit_length: bool = False) -> tuple[float, float]:
+    pairs = [(float(part.min()), float(part.max())) for part in _parts(dataset, unit_length)]
     return min(low for low, _ in pairs), max(high for _, high in pairs)

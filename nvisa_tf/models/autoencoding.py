@@ -22,7 +22,7 @@ from nvisa_tf.models.keras_model import ClusteringNetwork
 from nvisa_tf.models.pretraining import AutoencoderStage, augmentation_of, held_out_part
 from nvisa_tf.models.stage import derived_seed
 
-NETWORKS = ("input_shape", "latent_dim", "encoder_units", "decoder_units", "encoder_filters", "decoder_filters")
+NETWORKS = ("input_shape", "latent_dim", "encoder_units", "decoder_units", "encoder_filters", "decoder_filters", "unit_length")
 
 
 class AutoencodingNetwork(ClusteringNetwork):

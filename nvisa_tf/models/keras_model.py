@@ -15,6 +15,7 @@ import tensorflow as tf
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.options import as_text
 from nvisa_tf.data import Dataset, RowView
+from nvisa_tf.data.dataset import LEAST_SQUARE, of_unit_length
 from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import DTYPE, Decoder
 from nvisa_tf.layers.priors import Prior
@@ -121,12 +122,15 @@ class ClusteringNetwork(keras.Model):
     def preprocess(self, x: tf.Tensor) -> tf.Tensor:
         """[B, *input_shape] raw -> [B, d] float32 on the model's scale."""
         flat = tf.reshape(tf.cast(x, tf.float32), [-1, self.config.input_dim])
+        if self.config.unit_length:
+            flat *= tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(flat), 1, keepdims=True), LEAST_SQUARE))
         return flat * self.input_scale + self.input_shift
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """Raw examples [n, *input_shape] on the model's scale, of the same shape; binarized inputs stay grey."""
-        flat = x.reshape(len(x), -1) * np.asarray(self.input_scale) + np.asarray(self.input_shift)
-        return flat.reshape(x.shape)
+        flat = x.reshape(len(x), -1)
+        flat = of_unit_length(flat) if self.config.unit_length else flat
+        return (flat * np.asarray(self.input_scale) + np.asarray(self.input_shift)).reshape(x.shape)
 
     def check_data(self, train: Dataset, options: Any) -> None:
         """Raise ValueError where there are too few examples, or images would be changed and these are vectors."""
@@ -142,7 +146,7 @@ class ClusteringNetwork(keras.Model):
         return self.decoder(z)[0]
 
     def decode_mean(self, z: tf.Tensor) -> tf.Tensor:
-        """The mean of p(x|z) in the data's own units, [n, *input_shape]; z: [n, D]."""
+        """The mean of p(x|z) in the data's own units, or of length 1 with `unit_length`, [n, *input_shape]; z: [n, D]."""
         raw = (self.decoded_mean(z) - self.input_shift) / self.input_scale
         return tf.reshape(raw, [-1, *self.config.input_shape])
 

@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 from nvisa_tf.clustering.metrics import cluster_size_entropy
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Array, Splits, input_scaling
+from nvisa_tf.data.dataset import of_unit_length
 from nvisa_tf.evaluation.criteria import kmeans_agreement, mean_pairwise_nmi, silhouette
 from nvisa_tf.evaluation.warnings import of_restarts
 from nvisa_tf.io.run_directory import RunDirectory
@@ -166,11 +167,12 @@ def against_kmeans(restarts: Sequence[Restart], splits: Splits, config: RunConfi
         more than `KMEANS_EXAMPLES` it takes an evenly spread part.
       config: theirs.
     """
-    scale, shift = input_scaling(splits.train, config.data.scaling)
+    scale, shift = input_scaling(splits.train, config.data.scaling, config.model.unit_length)
 
     def scaled(x: Array) -> np.ndarray:
         some = np.asarray(x[:: math.ceil(len(x) / KMEANS_EXAMPLES)], np.float32)
-        return some.reshape(len(some), -1) * scale + shift
+        some = some.reshape(len(some), -1)
+        return (of_unit_length(some) if config.model.unit_length else some) * scale + shift
 
     train, x = scaled(splits.train.x), scaled(splits.test.x)
     agreement = statistics.mean(restart.criteria["mean_pairwise_nmi"] for restart in restarts)

@@ -53,7 +53,7 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     train = splits.train
     options = dataclasses.replace(config.model, input_shape=train.shape)
     model = create_model(config.method, options, config.train.seed)
-    model.set_preprocessing(*input_scaling(train, config.data.scaling))
+    model.set_preprocessing(*input_scaling(train, config.data.scaling, config.model.unit_length))
     source = config.train.init_from
     if start and source:
         model.take_weights(load_run(source)[0], f"init_from: {source}")

@@ -4,6 +4,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nvisa_tf import Dataset, input_scaling
 from nvisa_tf.data import Origin, check, from_array
+from nvisa_tf.data.dataset import of_unit_length
 
 
 def scaled(x, method="auto", **kwargs):
@@ -22,6 +23,23 @@ def test_bytes_that_are_all_dark_have_a_format_of_their_own(top, scale):
     x[2, 1, 1] = top
     assert input_scaling(from_array("d", x))[0] == pytest.approx(scale)
     assert from_array("d", x.reshape(4, 9)).max_value == (1 if top == 1 else 255)  # vectors may well be counts
+
+
+def test_vectors_of_unit_length_are_centred_by_one_scale(rng):
+    x = rng.uniform(size=(200, 5)) * [1, 2, 3, 0, 900] + 1  # in [0, 1] or not counts for nothing
+    x[7] = 0
+    expected = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    np.testing.assert_allclose(of_unit_length(x), expected, rtol=1e-6)
+    scale, shift = input_scaling(Dataset("d", x), unit_length=True)
+    found = expected * scale + shift
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-5)
+    assert found.var(0).mean() == pytest.approx(1, rel=1e-5)
+    assert np.shape(scale) == ()
+    for one, other in zip((scale, shift), input_scaling(Dataset("d", expected), "center"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+    scale, shift = input_scaling(Dataset("d", x), "minmax", unit_length=True)
+    assert (expected * scale + shift).min() == pytest.approx(0, abs=1e-6)
+    assert (expected * scale + shift).max() == pytest.approx(1, abs=1e-6)
 
 
 def test_unit_floats_stay(rng):
