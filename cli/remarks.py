@@ -10,6 +10,8 @@ from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.io.run_directory import RunDirectory
 
+LOOKED_AT = 10_000  # training examples at most, whether they are like those of the run that another one begins with
+
 
 def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
     """What a person should know of how the data are taken."""
@@ -32,6 +34,7 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         from nvisa_tf.evaluation.novelty import Inputs
 
         known = RunDirectory.open(config.train.init_from).reference_file
-        if known.is_file() and (warning := Inputs.load(known).warning(model, splits.train)):
+        some = splits.train.take(np.arange(0, len(splits.train), -(-len(splits.train) // LOOKED_AT)))
+        if known.is_file() and (warning := Inputs.load(known).warning(model, some)):
             found.append(f"Of {config.train.init_from}: {warning}")
     return found

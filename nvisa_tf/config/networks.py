@@ -30,7 +30,6 @@ class NetworkConfig:
     decoder_filters: tuple[int, ...] = option(
         (), "input channels of as many transposed convolutions after decoder_units, each of which doubles an image; images only", minimum=1
     )
-
     unit_length: bool = option(False, "divide each vector by its length first, which suits features of another network; vectors only")
 
     def __post_init__(self) -> None:
@@ -40,7 +39,6 @@ class NetworkConfig:
         check_fields(self)
         for name in ("encoder_filters", "decoder_filters"):
             self._check_filters(name, len(getattr(self, name)))
-
         if self.unit_length and len(self.input_shape) > 1:
             raise ValueError("unit_length is for vectors, and these examples are images; leave it out.")
 

@@ -166,5 +166,5 @@ def check_unit_interval(model: Any, data: Dataset, what: str = "A Bernoulli like
         if values.min() < -1e-6 or values.max() > 1 + 1e-6:
             raise ValueError(
                 f"{what} needs values in [0, 1], not {values.min():.3g} to {values.max():.3g}; use --scaling minmax, "
-                "or with --init-from bring the data to the units of that run's."
+                "or with --init-from the units of that run's data."
             )
