@@ -98,7 +98,7 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
     chosen = {**options, **given}
     if method_of(chosen_preset) != method:
         raise ValueError(f"The preset {chosen_preset} is of the method {method_of(chosen_preset)}, not of {method}; choose another.")
-    networks: dict[str, Any] = {}
+    brought: dict[str, Any] = {}
     if source := chosen.get("init_from"):
         other = RunDirectory.open(source).config()
         if other.method != method:
@@ -107,9 +107,9 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
         if chosen.get("scaling", scaling) != scaling:
             raise ValueError(f"--scaling cannot change with --init-from, as {source} brings its own ({scaling}); leave --scaling out.")
         # A run that begins with these weights must have networks like them.
-        networks = {**vars(other.model.architecture), **without_initialization(method), "scaling": scaling}
-    binarize = {**networks, **chosen}.get("binarize", False)
-    options = {**preset(chosen_preset, chosen.get("objective", "vimco"), binarize), **networks}
+        brought = {**vars(other.model.architecture), **without_initialization(method), "scaling": scaling}
+    binarize = {**brought, **chosen}.get("binarize", False)
+    options = {**preset(chosen_preset, chosen.get("objective", "vimco"), binarize), **brought}
     config = RunConfig().replace({"method": method, **options, **chosen})
     if config.model.n_clusters < 2:  # which in Python is a model without clusters to compare others with; a run's report is of several
         raise ValueError(f"n_clusters is {config.model.n_clusters}; it must be at least 2.")

@@ -34,7 +34,6 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         from nvisa_tf.evaluation.novelty import Inputs
 
         known = RunDirectory.open(config.train.init_from).reference_file
-        some = splits.train.take(np.arange(0, len(splits.train), -(-len(splits.train) // LOOKED_AT)))
-        if known.is_file() and (warning := Inputs.load(known).warning(model, some)):
+        if known.is_file() and (warning := Inputs.load(known).warning(model, splits.train.spread(LOOKED_AT))):
             found.append(f"Of {config.train.init_from}: {warning}")
     return found

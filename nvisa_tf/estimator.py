@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nvisa_tf.clustering.metrics import cluster_sizes
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.presets import automatic, method_of, preset
-from nvisa_tf.config.run import DataConfig, RunConfig, section_of, without_initialization
+from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
 from nvisa_tf.evaluation.warnings import warnings_of
@@ -33,7 +33,7 @@ OF_FILES = {field.name for field in dataclasses.fields(DataConfig)} - {"scaling"
 OF_RUNS = {"checkpoint_minutes", "keep_checkpoints"}
 LAST_FIT = "warm_start"  # what a run that goes on from it has in place of another run's path
 CONTINUED = {"init_from": LAST_FIT, "eps_start": 0.25}  # as clusters are there; a larger eps would blur them again
-INITIALIZATIONS = ("init", "init_from", "pretrain_epochs", "autoencoder_from")  # options that a warm start does not look at
+INITIALIZATIONS = {*WITHOUT_INITIALIZATION, "init_from", "autoencoder_from"}  # options that a warm start does not look at
 
 
 def _has_density(estimator: NVISAClustering) -> bool:

@@ -18,12 +18,9 @@ class LTVAEConfig(VAEConfig, PretrainingConfig):
       ValueError: a value out of range, or options that do not go together.
     """
 
-    em_rate: float = option(0.01, "by which a batch moves the running statistics that p(z) is made from, at most 1", minimum=1e-9)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.em_rate > 1:
-            raise ValueError(f"em_rate is {self.em_rate}; it must be at most 1.")
+    em_rate: float = option(
+        0.01, "by which a batch moves the running statistics that p(z) is made from, at most 1", minimum=1e-9, maximum=1.0
+    )
 
     def check_run(self, data: Any, train: Any) -> None:
         """Raise ValueError where these options do not go with the run's others."""
@@ -49,10 +46,5 @@ class LTVAEOptions(LTVAEConfig):
     most_facets: int = option(2, "latent nodes of the tree at most, each of which is a partition of the data", minimum=1)
     structure_epochs: int = option(10, "epochs between two searches of the tree's structure; 0: it stays a mixture", minimum=0)
     structure_share: float = option(
-        0.2, "of the examples, that a search looks at; 1,000 at least, if there are, and 5,000 at most", minimum=0.0
+        0.2, "of the examples, that a search looks at; 1,000 at least, if there are, and 5,000 at most", minimum=0.0, maximum=1.0
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.structure_share > 1:
-            raise ValueError(f"structure_share is {self.structure_share}; it must be at most 1.")

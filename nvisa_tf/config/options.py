@@ -11,15 +11,18 @@ from typing import Any, Literal
 AutoFloat = float | Literal["auto"]  # the type of an option that is a number, or chosen by the data
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None) -> Any:
-    """A dataclass field with its help, its choices if it has them, and the least that a number may be."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum})
+def option(
+    default: Any, help: str, choices: tuple[str, ...] | None = None, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """A dataclass field with its help, its choices if it has them, and the least and the most that a number may be."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
 
 
 def check_fields(config: Any) -> None:
-    """Raise ValueError, with one sentence, for a wrong choice or a number under its minimum."""
+    """Raise ValueError, with one sentence, for a wrong choice or a number under its minimum or over its maximum."""
     for field in dataclasses.fields(config):
-        value, choices, minimum = getattr(config, field.name), field.metadata["choices"], field.metadata["minimum"]
+        value = getattr(config, field.name)
+        choices, minimum, maximum = (field.metadata[name] for name in ("choices", "minimum", "maximum"))
         if choices and value not in choices:
             raise ValueError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}.")
         for number in value if isinstance(value, tuple) else (value,):
@@ -27,6 +30,8 @@ def check_fields(config: Any) -> None:
                 raise ValueError(f"{field.name} is {number}; it must be a finite number.")
             if minimum is not None and not isinstance(number, str) and number < minimum:
                 raise ValueError(f"{field.name} is {number}; it must be at least {minimum}.")
+            if maximum is not None and not isinstance(number, str) and number > maximum:
+                raise ValueError(f"{field.name} is {number}; it must be at most {maximum}.")
 
 
 def coerce(name: str, value: Any, kind: Any) -> Any:

@@ -32,6 +32,7 @@ CRITERIA = {
 }
 
 
+# How the options that look for clusters before training say that there are some.
 WITHOUT_INITIALIZATION = {"init": "random", "pretrain_epochs": 0}
 
 

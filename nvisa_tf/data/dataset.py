@@ -108,6 +108,10 @@ class Dataset:
         y, ids = (None if values is None else values[rows] for values in (self.y, self.ids))
         return dataclasses.replace(self, x=x, y=y, ids=ids, rows=self.places[rows], n_train=0)
 
+    def spread(self, most: int) -> Dataset:
+        """At most so many of the examples, evenly spread."""
+        return self.take(np.arange(0, len(self), -(-len(self) // most)))
+
     def labelled(self, y: np.ndarray | None, class_names: tuple[str, ...] = ()) -> Dataset:
         """The same data set with these labels [n], and their names if they have some."""
         return dataclasses.replace(self, y=y, origin=dataclasses.replace(self.origin, class_names=class_names))
@@ -242,6 +246,12 @@ def of_unit_length(x: np.ndarray) -> np.ndarray:
     """Vectors [n, d] each divided by its length, float32; one of length 0 stays."""
     x = np.asarray(x, np.float32)
     return x / np.sqrt(np.maximum(np.square(x).sum(1, keepdims=True), LEAST_SQUARE))
+
+
+def scaled(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, unit_length: bool) -> np.ndarray:
+    """Raw examples [n, *shape] as `input_scaling` says, of the same shape."""
+    flat = x.reshape(len(x), -1)
+    return ((of_unit_length(flat) if unit_length else flat) * scale + shift).reshape(x.shape)
 
 
 def input_scaling(dataset: Dataset, method: str = "auto", unit_length: bool = False) -> tuple[np.ndarray, np.ndarray]:

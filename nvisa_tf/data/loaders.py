@@ -134,14 +134,14 @@ def _file(config: DataConfig, table: Mapping[str, Any] | None) -> tuple[Dataset,
 
 def _divided(whole: Dataset, config: DataConfig) -> tuple[Dataset, Dataset]:
     """What to train on and what is held out; the same where nothing is."""
+    if whole.n_train and config.test_fraction != "auto":
+        raise ValueError(f"{whole.name} has its own split, x_train and x_test, so test_fraction would change nothing; leave it out.")
+    if config.split == "all":
+        return whole, whole
     if whole.n_train:
-        if config.test_fraction != "auto":
-            raise ValueError(f"{whole.name} has its own split, x_train and x_test, so test_fraction would change nothing; leave it out.")
-        if config.split == "all":
-            return whole, whole
         return whole.take(slice(0, whole.n_train)), whole.take(slice(whole.n_train, None))
     fraction = (0.0 if whole.y is None else LABELLED_TEST_FRACTION) if config.test_fraction == "auto" else config.test_fraction
-    if config.split == "all" or fraction == 0:
+    if fraction == 0:
         return whole, whole
     n_test = max(1, round(len(whole) * fraction))
     if n_test >= len(whole):

@@ -50,7 +50,7 @@ class Inputs(NamedTuple):
     @classmethod
     def of(cls, model: ClusteringModel, train: Dataset) -> Inputs:
         """What the training data give, on the model's scale."""
-        some = train.take(np.arange(0, len(train), -(-len(train) // KEPT)))
+        some = train.spread(KEPT)
         kept, statistics = (np.concatenate(values) for values in zip(*_measures(model, some), strict=True))
         distances = cdist(kept, kept)
         np.fill_diagonal(distances, np.inf)

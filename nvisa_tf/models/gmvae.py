@@ -119,6 +119,7 @@ class GMVAEStage(MixtureFirstStage):
       options, train: of the run.
     """
 
+    first_covariance = "diag"
     model: GMVAE
     _options: GMVAEOptions
 

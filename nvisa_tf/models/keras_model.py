@@ -15,7 +15,7 @@ import tensorflow as tf
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.options import as_text
 from nvisa_tf.data import Dataset, RowView
-from nvisa_tf.data.dataset import LEAST_SQUARE, of_unit_length
+from nvisa_tf.data.dataset import LEAST_SQUARE, scaled
 from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import DTYPE, Decoder
 from nvisa_tf.layers.priors import Prior
@@ -128,9 +128,7 @@ class ClusteringNetwork(keras.Model):
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """Raw examples [n, *input_shape] on the model's scale, of the same shape; binarized inputs stay grey."""
-        flat = x.reshape(len(x), -1)
-        flat = of_unit_length(flat) if self.config.unit_length else flat
-        return (flat * np.asarray(self.input_scale) + np.asarray(self.input_shift)).reshape(x.shape)
+        return scaled(x, np.asarray(self.input_scale), np.asarray(self.input_shift), self.config.unit_length)
 
     def check_data(self, train: Dataset, options: Any) -> None:
         """Raise ValueError where there are too few examples, or images would be changed and these are vectors."""

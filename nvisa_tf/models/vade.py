@@ -77,8 +77,6 @@ class VaDEStage(MixtureFirstStage):
       options, train: of the run.
     """
 
-    first_covariance = "full"  # codes of a class lie along any direction: with "diag" MNIST began with 79.9% in place of 94.6%
-
     def __init__(self, model: VaDE, data: TrainingData, options: VaDEOptions, train: TrainConfig) -> None:
         per_decay = max(1, round(options.lr_decay_epochs * steps_per_epoch(len(data.train), train.batch_size)))
         rate = FlooredDecay(train.learning_rate, per_decay, DECAY, LEAST_RATE * train.learning_rate)

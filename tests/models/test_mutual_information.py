@@ -215,25 +215,34 @@ class Stop(Monitor):
             self.trainer.request_stop()
 
 
-def test_an_initialization_finds_bars_and_goes_on_after_stops_as_if_there_had_been_none(data, tmp_path):
-    config = RUN.replace({"init": "best_information"})
-    runs = [RunDirectory.create(tmp_path / name, RunConfig(), {}) for name in ("straight", "stopped")]
-    straight = Trainer(model_of(data), config, data, run=runs[0])
-    assert straight.train() is StopReason.FINISHED
-    report = runs[0].init()
-    assert report["method"] == "best_information"
+def initialized(data, init, folder):
+    """A trainer that has found the bars by an initialization."""
+    run = RunDirectory.create(folder, RunConfig(), {})
+    trainer = Trainer(model_of(data), RUN.replace({"init": init}), data, run=run)
+    assert trainer.train() is StopReason.FINISHED
+    report = run.init()
+    assert report["method"] == init
     assert report["accuracy"] > 0.9
     assert report["distilled_accuracy"] == pytest.approx(report["accuracy"], abs=0.05)
-    assert clustering_accuracy(data.y, straight.model.predict_clusters(data.x)) > 0.9
+    assert clustering_accuracy(data.y, trainer.model.predict_clusters(data.x)) > 0.9
+    return trainer
 
+
+def test_networks_that_were_taught_contrastive_clusters_find_bars(data, tmp_path):
+    initialized(data, "contrastive_information", tmp_path / "run")
+
+
+def test_an_initialization_finds_bars_and_goes_on_after_stops_as_if_there_had_been_none(data, tmp_path):
+    straight = initialized(data, "best_information", tmp_path / "straight")
+    config, run = RUN.replace({"init": "best_information"}), RunDirectory.create(tmp_path / "stopped", RunConfig(), {})
     for name in ("mutual_information", "distillation"):
         stop = Stop(name)
-        stop.trainer = again = Trainer(model_of(data), config, data, run=runs[1], monitors=[stop])
+        stop.trainer = again = Trainer(model_of(data), config, data, run=run, monitors=[stop])
         if name == "distillation":
             assert 0 < again.resume() < again.total_steps
         assert again.train() is StopReason.REQUESTED
         assert again.stage.name == name
-    again = Trainer(model_of(data), config, data, run=runs[1])
+    again = Trainer(model_of(data), config, data, run=run)
     assert 0 < again.resume() < again.total_steps
     assert again.train() is StopReason.FINISHED
     for mine, theirs in zip(straight.model.weights, again.model.weights, strict=True):

@@ -58,9 +58,8 @@ def assert_same(alone, together):
 @pytest.mark.parametrize(
     ("options", "xla", "looked_at"),
     [
-        pytest.param(
-            RESAMPLED, True, 1, marks=pytest.mark.slow
-        ),  # XLA has other random numbers than the plain kernels, so both sides have it
+        # XLA has other random numbers than the plain kernels, so both sides have it.
+        pytest.param(RESAMPLED, True, 1, marks=pytest.mark.slow),
         ({**RESAMPLED, "augment": True, "consistency_weight": 10.0, "augment_scale": 0.3, "augment_brightness": 1.0}, False, 1),
         ({"objective": "nvil", "baseline_units": (8,), "l2": 1e-3, "lr_eps_power": 0.5, "ema_momentum": 0.5}, False, 0),
         ({"objective": "iwae", "max_rows": 20}, False, 0),

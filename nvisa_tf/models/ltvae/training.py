@@ -43,7 +43,6 @@ class TreeStage(MixtureFirstStage):
       variance: of all components at the start; None: what the codes have.
     """
 
-    first_covariance = "full"
     model: TreeVAE
 
     def __init__(
