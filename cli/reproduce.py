@@ -14,7 +14,7 @@ from nvisa_tf.cli.process import end_on_signals, train_command
 from nvisa_tf.config.presets import PRESETS
 from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.reproduce import ablation, tables
+from nvisa_tf.reproduce import ablation, table1_csv, tables
 from nvisa_tf.reproduce.ablation import Row, run_config
 from nvisa_tf.reproduce.table1 import OF_PAPER
 from nvisa_tf.runs.jobs import Job, Outcome, outcome, run_all
@@ -33,6 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     of_table1.add_argument("--methods", type=names, default=("all",), metavar="NAME,NAME", help="which, or all (default all)")
     of_table1.add_argument(
         "--presets", type=names, default=(), metavar="NAME,NAME", help="in place of the presets that the methods have for so many examples"
+    )
+    of_table1.add_argument(
+        "--results",
+        type=names,
+        default=(),
+        metavar="FILE,FILE",
+        help="table1.csv of the same runs elsewhere, as on another machine; those are taken over, not run",
     )
     text = "run every row of the paper's ablation table, and the methods beyond it"
     of_ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
@@ -103,12 +110,13 @@ def _make(folder: Path) -> None:
 
 def _table1(flags: argparse.Namespace) -> int:
     plans = table1.plans_of(flags)
-    jobs = [job for part in table1.jobs_of(plans) for job in part]
+    known = table1_csv.read(flags.results, plans)
+    jobs = [job for part in table1.jobs_of([plan for plan in plans if plan not in known]) for job in part]
     before = {job: outcome(job) for job in jobs}  # refuses a folder of other runs before anything starts
     if flags.dry_run:
         return _list(jobs, before)
     _make(Path(flags.out))
-    return table1.run(plans, flags)
+    return table1.run(plans, known, flags)
 
 
 def _table(flags: argparse.Namespace, out: Path, rows: dict[str, Row], common: dict[str, Any]) -> int:

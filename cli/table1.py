@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
@@ -14,6 +14,7 @@ from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.reproduce import table1, table1_results
 from nvisa_tf.reproduce.table1 import Plan
+from nvisa_tf.reproduce.table1_csv import as_csv
 from nvisa_tf.reproduce.table1_results import Result
 from nvisa_tf.runs.jobs import Job, outcome, run_all
 
@@ -39,22 +40,24 @@ def jobs_of(plans: Sequence[Plan]) -> tuple[list[Job], list[Job]]:
     return first, [job for job in dict.fromkeys(plan.job for plan in plans) if job not in first]
 
 
-def run(plans: Sequence[Plan], flags: argparse.Namespace) -> int:
-    """Run what is not done, the autoencoders first, and write the table."""
+def run(plans: Sequence[Plan], known: Mapping[Plan, Result], flags: argparse.Namespace) -> int:
+    """Run what is neither done nor known from elsewhere, the autoencoders first, and write the table."""
     out = Path(flags.out)
+    here = [plan for plan in plans if plan not in known]
     end_on_signals()  # the runs save a checkpoint and end
 
     def tell(text: str) -> None:
         print(text, flush=True)
 
-    first, others = jobs_of(plans)
+    first, others = jobs_of(here)
     failed = run_all(first, flags.jobs, tell, train_command)
-    without = {plan.job for plan in plans if plan.autoencoder and outcome(plan.autoencoder).status != "done"}
+    without = {plan.job for plan in here if plan.autoencoder and outcome(plan.autoencoder).status != "done"}
     for job in sorted(job.folder.name for job in without):
         tell(f"{job}: not run, as its autoencoder is not there")
     failed += len(without) + run_all([job for job in others if job not in without], flags.jobs, tell, train_command)
-    results = _results(plans)
-    write_text(out / "table1.csv", table1_results.as_csv(results))
+    of_here = iter(_results(here, known))
+    results = [known[plan] if plan in known else next(of_here) for plan in plans]
+    write_text(out / "table1.csv", as_csv(results))
     table = table1_results.as_markdown(results)
     write_text(out / "table1.md", table)
     print(table)
@@ -64,8 +67,8 @@ def run(plans: Sequence[Plan], flags: argparse.Namespace) -> int:
     return EXIT_FAILURE if failed else 0
 
 
-def _results(plans: Sequence[Plan]) -> list[Result]:
-    """What came of every run, with the criterion's choice among the seeds of each row."""
+def _results(plans: Sequence[Plan], known: Mapping[Plan, Result]) -> list[Result]:
+    """What came of every run here, with the criterion's choice among the seeds of each row that has all its runs here."""
     with quiet_stderr():
         from nvisa_tf.runs import restarts
     found = []
@@ -74,10 +77,11 @@ def _results(plans: Sequence[Plan]) -> list[Result]:
         report = RunDirectory.open(plan.job.folder).report() if after.status == "done" else {}
         before = outcome(plan.autoencoder).minutes if plan.autoencoder else None
         found.append(Result(plan.entry, plan.job, after, report, before or 0.0))
+    elsewhere = {plan.entry for plan in known}
     chosen: set[Path] = set()
     for of_entry in table1_results.by_entry(found).values():
         done = [one.job for one in of_entry if one.is_done]
-        if len(done) > 1:
+        if len(done) > 1 and of_entry[0].entry not in elsewhere:
             compared = restarts.compare([job.folder for job in done], load_splits(done[0].config.data).test.x)
             chosen.add(restarts.choose(compared, restarts.default_criterion(compared)).path)
     return [one._replace(chosen=one.job.folder in chosen) for one in found]
@@ -90,11 +94,12 @@ def _draw(results: Sequence[Result], out: Path) -> list[str]:
         from nvisa_tf.runs.workflows import load_run
     drawn = []
     done = [one for one in results if one.is_done]
+    here = [one for one in done if one.job.folder.is_dir()]
     if any(one.measure("accuracy") is not None for one in done):
         table1_results.save_picture(out / "table1.png", results)
         drawn.append("table1.png")
     models = {}
-    for entry, of_entry in table1_results.by_entry(done).items():
+    for entry, of_entry in table1_results.by_entry(here).items():
         model = load_run(of_entry[0].job.folder)[0]
         if "generate" in model.capabilities:
             models[f"{entry.paper.title}, {Path(entry.dataset).stem}"] = model

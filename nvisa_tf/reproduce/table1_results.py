@@ -1,9 +1,7 @@
-"""What came of the runs beside the paper's table of accuracies: CSV, Markdown and a picture."""
+"""What came of the runs beside the paper's table of accuracies: Markdown and a picture."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,10 +14,6 @@ from nvisa_tf.reproduce.tables import diverged_at, mean_and_sd
 from nvisa_tf.runs.jobs import Job, Outcome
 
 SCORES = ("accuracy", "majority_accuracy", "exemplar_accuracy", "nmi", "ari")
-COLUMNS = (
-    *("dataset", "method", "preset", "seed", "status", "epoch", *SCORES, *(f"training_{name}" for name in SCORES)),
-    *("held_out_iw_bound", "minutes", "autoencoder_minutes", "chosen", "run"),
-)
 
 
 class Result(NamedTuple):
@@ -54,24 +48,6 @@ class Result(NamedTuple):
         """A measure in percent; None where there are no labels. Where nothing was held out, the two are the same."""
         scores = self.report.get("training_data", self.report) if of_training_data else self.report
         return 100 * scores[name] if name in scores else None
-
-
-def as_csv(results: Sequence[Result]) -> str:
-    """One line for each run; scores in [0, 1], the bound in nats."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for one in results:
-        found = one.outcome
-        row: dict[str, Any] = {"epoch": found.epoch, "held_out_iw_bound": found.held_out_iw_bound, "minutes": found.minutes}
-        row["autoencoder_minutes"] = one.autoencoder_minutes
-        for name in SCORES:
-            row[name] = one.report.get(name)
-            row[f"training_{name}"] = one.report.get("training_data", {}).get(name)
-        numbers = {name: "" if value is None else f"{value:.6g}" for name, value in row.items()}
-        words = {"dataset": Path(one.entry.dataset).stem, "method": one.entry.method, "preset": one.entry.preset, "seed": one.job.seed}
-        writer.writerow({**words, "status": found.status, **numbers, "chosen": int(one.chosen), "run": one.job.folder.name})
-    return text.getvalue()
 
 
 def as_markdown(results: Sequence[Result]) -> str:

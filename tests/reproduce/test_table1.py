@@ -12,7 +12,8 @@ from nvisa_tf.cli.main import _parse
 from nvisa_tf.config.presets import PRESETS
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.reproduce.table1 import PAPER, Entry, autoencoder_of, entries, merged, methods_of, plan
-from nvisa_tf.reproduce.table1_results import Result, as_csv, as_markdown, save_picture
+from nvisa_tf.reproduce.table1_csv import as_csv, digest, read
+from nvisa_tf.reproduce.table1_results import Result, as_markdown, save_picture
 from nvisa_tf.runs.jobs import Job, Outcome
 
 
@@ -117,6 +118,73 @@ def test_runs_table_and_pictures(forked_runs, tmp_path, blobs_file, monkeypatch,
     capsys.readouterr()
     assert reproduce.run(flags) == 0  # nothing is run again
     assert "started" not in capsys.readouterr().out
+    words[-1] = str(tmp_path / "elsewhere")
+    known = _parse(["nvisa-tf", "reproduce", "table1", *words, "--results", str(tmp_path / "table1.csv")])
+    assert reproduce.run(known) == 0  # nothing is run at all
+    assert "started" not in capsys.readouterr().out
+    for name in ("table1.csv", "table1.md"):
+        assert (tmp_path / "elsewhere" / name).read_text() == (tmp_path / name).read_text()
+    assert not (tmp_path / "elsewhere" / "runs").exists()
+
+
+def of_elsewhere(found, path, chosen=0):
+    """A table1.csv of these plans: the accuracy of seed 0 is 0.5, that of seed 1 0.51, and so on."""
+    scores = [{"accuracy": 0.5 + one.job.seed / 100, "nmi": 0.4, "training_data": {"accuracy": 0.45}} for one in found]
+    rows = [
+        Result(one.entry, one.job, Outcome("done", 2.0, score["accuracy"], 0.4, minutes=3.0), score, 1.5, one.job.seed == chosen)
+        for one, score in zip(found, scores, strict=True)
+    ]
+    path.write_text(as_csv(rows))
+    return rows
+
+
+def test_what_was_run_elsewhere_is_read_as_it_was_written(tmp_path):
+    found = plans("dec", "vae_gmm")
+    rows = of_elsewhere(found, tmp_path / "a.csv")
+    assert read([str(tmp_path / "a.csv")], plans("dec", "vae_gmm", out=Path("other"))) == {
+        one: row._replace(entry=one.entry, job=one.job) for one, row in zip(plans("dec", "vae_gmm", out=Path("other")), rows, strict=True)
+    }
+    assert list(read([str(tmp_path / "a.csv")], found[:1])) == found[:1]
+
+
+def test_no_seed_is_chosen_among_those_of_several_machines(tmp_path):
+    found = plans("dec", seeds=(0, 1, 2))
+    of_elsewhere(found[:2], tmp_path / "a.csv", chosen=0)
+    of_elsewhere(found[2:], tmp_path / "b.csv", chosen=2)
+    both = read([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], found)
+    assert len(both) == 3
+    assert not any(one.chosen for one in both.values())
+    assert not any(one.chosen for one in read([str(tmp_path / "a.csv")], found).values())
+    assert [one.chosen for one in read([str(tmp_path / "a.csv")], found[:2]).values()] == [True, False]
+
+
+def test_results_of_other_options_or_twice_or_no_table_are_refused(tmp_path):
+    found = plans("dec")
+    path = tmp_path / "a.csv"
+    of_elsewhere(found, path)
+    with pytest.raises(ValueError, match="line 2: the run mnist-dec-seed0 stands in the tables twice"):
+        read([str(path), str(path)], found)
+    other = [
+        one._replace(job=Job(*[getattr(one.job, n) for n in ("name", "seed")], one.job.config.replace({"epochs": 3}), one.job.folder))
+        for one in found
+    ]
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: the run mnist-dec-seed0 was made with other options"):
+        read([str(path)], other)
+    path.write_text(path.read_text().replace("0.51", "half"))
+    with pytest.raises(ValueError, match="line 3: the run mnist-dec-seed1 has a value that is no number"):
+        read([str(path)], found)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="has no column dataset"):
+        read([str(path)], found)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read([str(tmp_path / "nope.csv")], found)
+
+
+def test_the_digest_tells_options_apart_that_matter_and_no_paths():
+    config = RunConfig.of("vade")
+    same = config.replace({"autoencoder_from": "elsewhere", "data_dir": "there", "seed": 3, "dataset": "mnist"})
+    assert digest(same) == digest(config)
+    assert len({digest(one) for one in (config, config.replace({"learning_rate": 0.1}), RunConfig.of("dec"))}) == 3
 
 
 @pytest.fixture
