@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nvisa_tf.cli.main import quiet_stderr
 
@@ -61,7 +61,16 @@ def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
     config = run.config()
     data = dataclasses.replace(config.data, image_shape=config.model.input_shape)
     found = read_examples(name, data, run.table(), constant=True)
+    _check_backbone(name, found.origin.backbone, run)
     return in_range_of(found, run) if found.origin.kind == "folder" else found
+
+
+def _check_backbone(name: str, its: Mapping[str, Any], run: RunDirectory) -> None:
+    """Raise ValueError for features by another network than the run was trained on; where either is not known, nothing is said."""
+    ours = run.backbone()
+    if ours and its and any(ours[part] != its[part] for part in ("name", "weights_sha256", "pixels")):
+        what = f"{its['name']}" if its["name"] != ours["name"] else f"{its['name']} with other weights or pixels"
+        raise ValueError(f"{name} has features by {what}, and {run.path} was trained on those by {ours['name']}; make them by that one.")
 
 
 def in_range_of(images: Dataset, run: RunDirectory) -> Dataset:

@@ -28,6 +28,7 @@ EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 COMMANDS = {
     "train": "train a model, or go on with a run",
+    "features": "make vectors of photos by a pretrained network",
     "evaluate": "score a run on its held-out data",
     "predict": "cluster new examples with a run",
     "report": "write a run's report as a page, and show it",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nvisa_tf.data.dataset import Dataset, from_array
+from nvisa_tf.data.photos import described
 
 SPARSE = {"format", "shape", "data"}  # what scipy.sparse.save_npz writes, among others
 
@@ -56,7 +57,8 @@ def read_array(path: str) -> Dataset:
         raise ValueError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged or cut off; save it again with np.save or np.savez.") from error
-    return dataclasses.replace(from_array(name, x, y), n_train=n_train)
+    dataset = dataclasses.replace(from_array(name, x, y), n_train=n_train)
+    return described(path, dataset) if path.lower().endswith(".npy") else dataset
 
 
 def _with_split(path: str, archive: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None, int]:

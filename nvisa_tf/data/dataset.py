@@ -33,6 +33,7 @@ class Origin:
       left_out: files that could not be read: (name, why) each.
       remarks: sentences that say how the data were taken, for the person who gave them.
       table: what it takes to make the same vectors from another table, plain values; {} for other kinds.
+      backbone: what made vectors of photos, plain values (`nvisa_tf.backbones.Backbone.about` and resize); {}: none, or it is not known.
     """
 
     kind: str = "array"
@@ -42,6 +43,7 @@ class Origin:
     left_out: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
     table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backbone: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

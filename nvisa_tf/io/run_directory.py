@@ -173,6 +173,10 @@ class RunDirectory:
         """What it takes to find the columns of the run's table in another one (`nvisa_tf.data.Origin.table`); None for other data."""
         return self.data_info().get("table") or None
 
+    def backbone(self) -> dict[str, Any] | None:
+        """What made the vectors of photos that the run was trained on (`nvisa_tf.data.Origin.backbone`); None: nothing that is known."""
+        return self.data_info().get("backbone") or None
+
     @property
     def _is_old(self) -> bool:
         return self.info().get("format", FORMAT) < FORMAT

@@ -76,7 +76,7 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     model = build_model(config, splits)
     about = {"name": train.name, "description": splits.description, "labels": test.y is not None, "fingerprint": train.fingerprint()}
     origin = dataclasses.asdict(train.origin)
-    about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table")})
+    about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table", "backbone")})
     about.update(left_out=len(train.origin.left_out), range=value_range(train))
     trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
     _write_to(trainer, RunDirectory.create(out, config, about, command))

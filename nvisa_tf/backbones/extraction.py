@@ -1,0 +1,219 @@
+"""Features of many photos: batch by batch into a file, that a later call goes on with where an earlier one was killed.
+
+A finished file is a .npy array, float32 [n, F], with a .json beside it that says what it is. An unfinished one is a folder of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from nvisa_tf.backbones.network import Backbone
+from nvisa_tf.backbones.sources import Photos
+from nvisa_tf.io.files import write_text
+from nvisa_tf.io.image_folders import Tally
+from nvisa_tf.io.images import NotAnImageError
+
+VERSION = 1  # of what makes features of pixels; others are made anew
+SAVE_SECONDS = 10.0  # between two moments that a killed extraction can go on from
+BATCH = 32  # photos
+AHEAD = 2  # batches that are decoded before they are needed
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """Where features are.
+
+    Attributes:
+      path: of the .npy file.
+      was_there: whether they had been made before.
+    """
+
+    path: Path
+    was_there: bool
+
+
+class State(NamedTuple):
+    """How far an unfinished file is.
+
+    Attributes:
+      done: photos looked at.
+      left_out: those of them that could not be read, (place, name, why) each.
+      tally: of the others.
+    """
+
+    done: int = 0
+    left_out: tuple[tuple[int, str, str], ...] = ()
+    tally: Tally = Tally()
+
+    def after(self, batch: State) -> State:
+        """With a batch more."""
+        ours, its = self.tally, batch.tally
+        tally = Tally(ours.deep + its.deep, max(ours.brightest, its.brightest), ours.frames + its.frames)
+        return State(self.done + batch.done, self.left_out + batch.left_out, tally)
+
+
+def cache_folder() -> Path:
+    """Where features are kept: NVISA_TF_CACHE, or nvisa-tf in XDG_CACHE_HOME or in ~/.cache."""
+    own = os.environ.get("NVISA_TF_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nvisa-tf")
+
+
+def sidecar(path: str | os.PathLike[str]) -> Path:
+    """The file that says what a file of features is."""
+    return Path(f"{os.fspath(path)}.json")
+
+
+def extract(
+    photos: Photos, backbone: Backbone, tell: Callable[[str], None], batch_size: int = BATCH, folder: Path | None = None
+) -> Extraction:
+    """The features of photos by a backbone, made only where they are not there yet.
+
+    Args:
+      photos: what to make features of.
+      backbone: by what.
+      tell: is told how far it is, every ten seconds.
+      batch_size: photos at a time.
+      folder: where features are kept; None: `cache_folder()`.
+
+    Raises:
+      ValueError: no photo can be read, or another process makes the same features.
+      OSError: the folder cannot be written to, or the disk is full.
+    """
+    identity = {"version": VERSION, "backbone": backbone.about(), "resize": photos.resize, "photos": photos.fingerprint()}
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+    path = (folder or cache_folder()) / f"{key}.npy"
+    if path.is_file() and sidecar(path).is_file():
+        return Extraction(path, True)
+    work = path.with_suffix(".unfinished")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"The features cannot be kept in {work.parent}: {error.strerror}; name another folder by the environment variable "
+            "NVISA_TF_CACHE."
+        ) from error
+    try:
+        with FileLock(work.with_suffix(".lock"), timeout=0):
+            if not sidecar(path).is_file():
+                _fill(photos, backbone, work, batch_size, tell)
+                _finish(photos, identity, work, path, backbone.width)
+    except Timeout as error:
+        raise ValueError(f"Another process makes these features of {photos.name} now; wait until it has ended.") from error
+    work.with_suffix(".lock").unlink(missing_ok=True)
+    return Extraction(path, False)
+
+
+def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell: Callable[[str], None]) -> None:
+    state = begun = _state(work)
+    with open(work / "features.bin", "ab") as file:
+        # What came after the last moment that was saved is made again.
+        file.truncate((begun.done - len(begun.left_out)) * 4 * backbone.width)
+        if begun.done:
+            tell(f"{photos.name}: going on after {begun.done:,} of {len(photos):,} photos")
+        began = saved = time.monotonic()
+        try:
+            for values, batch in _batches(photos, backbone.shape, begun.done, batch_size):
+                known = np.setdiff1d(np.arange(batch.done), [place - state.done for place, *_ in batch.left_out])
+                found = backbone.features(_padded(values, batch_size))[known]
+                file.write(np.ascontiguousarray(found, np.float32).tobytes())
+                state = state.after(batch)
+                if (now := time.monotonic()) - saved >= SAVE_SECONDS:
+                    _save(work, file, state)
+                    saved = now
+                    rate = (state.done - begun.done) / (now - began)
+                    left = _minutes((len(photos) - state.done) / rate)
+                    tell(f"{photos.name}: {state.done:,} of {len(photos):,} photos, {rate:.1f} a second, {left} left")
+        finally:  # Ctrl-C too
+            _save(work, file, state)
+
+
+def _finish(photos: Photos, identity: dict[str, Any], work: Path, path: Path, width: int) -> None:
+    state = _state(work)
+    names = [(name, why) for _, name, why in state.left_out]
+    gone = {place for place, *_ in state.left_out}
+    places = [place for place in range(len(photos)) if place not in gone]
+    if not places:
+        shutil.rmtree(work)
+        nothing: Callable[[Any], str] = getattr(photos, "nothing_read", lambda _: f"{photos.name} has no photo that can be read.")
+        raise ValueError(nothing(names))
+    labels = photos.labels(places)
+    about = {**identity, "name": photos.name, "n": len(places), "width": width, "rows": places if gone else None}
+    about |= {"left_out": names, **labels, "remarks": photos.remarks(state.tally, names)}
+    as_array(work / "features.bin", len(places), width, path)
+    write_text(sidecar(path), json.dumps(about))  # after the array: where it is, the array is whole
+    shutil.rmtree(work)
+
+
+def as_array(raw: Path, n: int, width: int, path: Path) -> None:
+    """Write n rows of float32 values, as they are in a file, as a .npy file; piece by piece, so that they need no memory."""
+    temporary = path.with_suffix(".tmp")
+    with open(raw, "rb") as source, open(temporary, "wb") as target:
+        np.lib.format.write_array_header_1_0(target, {"descr": "<f4", "fortran_order": False, "shape": (n, width)})
+        shutil.copyfileobj(source, target, 1 << 20)
+        os.fsync(target.fileno())
+    os.replace(temporary, path)
+
+
+def _batches(photos: Photos, shape: tuple[int, int, int], first: int, batch_size: int) -> Iterator[tuple[np.ndarray, State]]:
+    """Photos from the `first` on, [B, *shape], those that cannot be read black, and what there is to say; decoded ahead, in their order."""
+
+    def read(start: int) -> tuple[np.ndarray, State]:
+        places = range(start, min(start + batch_size, len(photos)))
+        values, tally, left_out = np.zeros((len(places), *shape), np.uint8), Tally(), []
+        for place in places:
+            try:
+                values[place - start] = tally.add(photos.read(place, shape))
+            except NotAnImageError as error:
+                left_out.append((place, photos.name_of(place), error.why))
+        return values, State(len(places), tuple(left_out), tally)
+
+    starts, threads = iter(range(first, len(photos), batch_size)), min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque[Future[tuple[np.ndarray, State]]]()
+        try:
+            while True:
+                while len(waiting) < threads + AHEAD and (start := next(starts, None)) is not None:
+                    waiting.append(pool.submit(read, start))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _padded(values: np.ndarray, batch_size: int) -> np.ndarray:
+    """With black photos up to the batch's size, so that the network is compiled once for all batches."""
+    missing = batch_size - len(values)
+    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), np.uint8)]) if missing else values
+
+
+def _state(work: Path) -> State:
+    file = work / "state.json"
+    if not file.is_file():
+        return State()
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return State(found["done"], tuple(tuple(entry) for entry in found["left_out"]), Tally(**found["tally"]))
+
+
+def _save(work: Path, file: Any, state: State) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    write_text(work / "state.json", json.dumps({**state._asdict(), "tally": dataclasses.asdict(state.tally)}))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -1,0 +1,84 @@
+"""Data sets as photos for a backbone, and files of features with what is said beside them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nvisa_tf import load_dataset
+from nvisa_tf.backbones import Backbone, extract
+from nvisa_tf.config.run import DataConfig
+from nvisa_tf.data.photos import photos_of
+
+SHAPE = (32, 32, 3)
+
+
+@pytest.fixture
+def backbone():
+    return Backbone("means", SHAPE, 3, "0", "own", lambda photos: photos.mean((1, 2)))
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).integers(0, 256, (12, *SHAPE)).astype(np.uint8)
+
+
+def features(dataset, backbone, folder):
+    return str(extract(photos_of(DataConfig(dataset=str(dataset), resize="crop")), backbone, lambda text: None, 4, folder).path)
+
+
+def test_features_keep_labels_and_the_own_split(x, backbone, tmp_path):
+    y = np.arange(12) % 3
+    np.savez(tmp_path / "a.npz", x_train=x[:8], x_test=x[8:], y_train=y[:8], y_test=y[8:])
+    splits = load_dataset(features(tmp_path / "a.npz", backbone, tmp_path))
+    assert (len(splits.train), len(splits.test)) == (8, 4)
+    np.testing.assert_array_equal(np.concatenate([splits.train.y, splits.test.y]), y)
+    np.testing.assert_allclose(splits.test.x, x[8:].mean((1, 2)), rtol=1e-6)
+    assert splits.train.origin.backbone == {**backbone.about(), "resize": "crop"}
+
+
+def test_features_of_a_data_set_known_by_name_keep_its_split(backbone, tmp_path):
+    splits = load_dataset(features("digits", backbone, tmp_path))
+    assert (len(splits.train), len(splits.test)) == (1437, 360)
+    theirs = load_dataset("digits")
+    np.testing.assert_array_equal(splits.test.y, theirs.test.y)
+    brightest = theirs.train.x.reshape(1437, -1).mean(1).argmax()
+    assert splits.train.x[:, 0].argmax() == brightest
+
+
+def test_names_of_files_and_their_folders_stand_beside_the_features(x, backbone, tmp_path):
+    from PIL import Image
+
+    for i in range(12):
+        (tmp_path / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x[i]).save(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png")
+    (tmp_path / "photos" / "a" / "1.jpg").write_bytes(b"nothing")
+    data = load_dataset(features(tmp_path / "photos", backbone, tmp_path), split="all").train
+    assert list(data.ids[:2]) == ["a/0.png", "a/10.png"]
+    assert (data.origin.class_names, data.origin.id_name) == (("a", "b"), "file")
+    assert [name for name, _ in data.origin.left_out] == ["a/1.jpg"]
+    assert list(data.places) == [0, *range(2, 13)]
+
+
+def test_what_lies_beside_must_be_of_this_file(x, backbone, tmp_path):
+    np.save(tmp_path / "a.npy", x)
+    path = features(tmp_path / "a.npy", backbone, tmp_path / "made")
+    np.save(path, np.zeros((5, 3), np.float32))
+    with pytest.raises(ValueError, match=r"describes 12 examples of 3 values, and .* has \[5, 3\]"):
+        load_dataset(path)
+    with open(f"{path}.json", "a") as file:
+        file.write("}")
+    with pytest.raises(ValueError, match="is damaged; make the features again"):
+        load_dataset(path)
+
+
+def test_a_json_file_of_something_else_is_left_alone(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(5, 3)))
+    (tmp_path / "a.npy.json").write_text(json.dumps({"n": 7}))
+    assert len(load_dataset(tmp_path / "a.npy").train) == 5
+
+
+def test_a_table_has_no_photos(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="is a table; a backbone needs photos"):
+        photos_of(DataConfig(dataset=str(tmp_path / "a.csv")))
