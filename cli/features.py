@@ -27,17 +27,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="a .npy file; replaced if it exists, as the .json beside it")
     parser.add_argument(
-        "--weights", default="", metavar="FILE", help="weights of a network of keras.applications (default: ImageNet's, by download)"
+        "--backbone-weights",
+        default="",
+        metavar="FILE",
+        help="weights of a network of keras.applications (default: ImageNet's, by download)",
     )
     parser.add_argument(
-        "--pixels",
+        "--backbone-pixels",
         default="",
         choices=PIXELS,
         help="values that a file's network wants: 0 to 255, 0 to 1, -1 to 1, or by ImageNet's mean and standard deviation "
         "(default: what it says)",
     )
     parser.add_argument(
-        "--image-size", type=int, default=0, metavar="N", help="side of the square photos, pixels (default: what the network was made for)"
+        "--backbone-size",
+        type=int,
+        default=0,
+        metavar="N",
+        help="side of the square photos, pixels (default: what the network was made for)",
     )
     parser.add_argument("--resize", default="crop", choices=RESIZE, help="how photos come to the square (default crop)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at a time (default 32)")
@@ -56,7 +63,7 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.backbones.extraction import sidecar
         from nvisa_tf.data.photos import photos_of
     photos = photos_of(DataConfig(dataset=flags.input, data_dir=flags.data_dir, resize=flags.resize))
-    backbone = load_backbone(flags.backbone, flags.weights, flags.pixels, flags.image_size)
+    backbone = load_backbone(flags.backbone, flags.backbone_weights, flags.backbone_pixels, flags.backbone_size)
     end_on_signals()
     try:
         found = extract(photos, backbone, lambda text: print(text, flush=True), flags.batch_size)

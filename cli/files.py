@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nvisa_tf.cli.main import quiet_stderr
 
 if TYPE_CHECKING:
+    from nvisa_tf.config.run import DataConfig
     from nvisa_tf.data import Dataset
     from nvisa_tf.io.run_directory import RunDirectory
 
@@ -54,15 +55,41 @@ def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
     from nvisa_tf.data import load_dataset
     from nvisa_tf.data.loaders import read_examples
 
-    if name in DATASETS and not Path(name).exists():
+    config, by_name = run.config(), name in DATASETS and not Path(name).exists()
+    if (by_name or not _is_vectors(name)) and (about := run.backbone()):
+        return _by_backbone(name, data_dir, config.data, about, run)
+    if by_name:
         with quiet_stderr():
             import tensorflow  # noqa: F401, as loading the data would
         return load_dataset(name, data_dir=data_dir).test
-    config = run.config()
-    data = dataclasses.replace(config.data, image_shape=config.model.input_shape)
+    data = dataclasses.replace(
+        config.data, image_shape=config.model.input_shape, backbone="", backbone_weights="", backbone_pixels="", backbone_size=0
+    )
     found = read_examples(name, data, run.table(), constant=True)
     _check_backbone(name, found.origin.backbone, run)
     return in_range_of(found, run) if found.origin.kind == "folder" else found
+
+
+def _is_vectors(path: str) -> bool:
+    """Whether a path is a file of vectors, rather than photos: a table, or an array of two axes."""
+    from nvisa_tf.data.array_files import read_array
+    from nvisa_tf.data.files import kind_of
+
+    kind = kind_of(path)
+    return kind != "folder" and (kind != "array" or read_array(path).x.ndim == 2)
+
+
+def _by_backbone(name: str, data_dir: str, config: DataConfig, about: Mapping[str, Any], run: RunDirectory) -> Dataset:
+    """Photos as the vectors that the run's backbone makes of them; of a data set known by name, those of its test split."""
+    with quiet_stderr():
+        from nvisa_tf.backbones import load_backbone
+        from nvisa_tf.data.photos import by_run, features_of
+    asked = by_run(config, about, name, data_dir)
+    backbone = load_backbone(**about["made_by"])
+    if backbone.weights_sha256 != about["weights_sha256"]:
+        raise ValueError(f"{about['made_by']['name']} has other weights than when {run.path} was trained; put those of then in place.")
+    found = features_of(asked, lambda text: print(text, flush=True), backbone)
+    return found.take(slice(found.n_train, None)) if found.n_train else found
 
 
 def _check_backbone(name: str, its: Mapping[str, Any], run: RunDirectory) -> None:

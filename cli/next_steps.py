@@ -32,7 +32,7 @@ def next_steps(run: Path, dataset: str, train: Dataset, capabilities: Collection
 
 def new_input(dataset: str, train: Dataset) -> str:
     """A name for new examples in the form that the old ones came in, for a shell."""
-    if train.origin.kind == "folder":
+    if train.origin.kind == "folder" or train.origin.backbone:
         return "new_photos/"
     if train.origin.kind != "table":
         return "new.npy"

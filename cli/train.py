@@ -70,7 +70,8 @@ def run(flags: argparse.Namespace) -> int:
     restarts.check_flags(flags, config)
     # What is wrong with a file is said at once, as TensorFlow takes seconds to load.
     source = DATASETS.get(config.data.dataset)
-    splits = None if source and source.needs_tensorflow else load_splits(config.data, resumed.table() if resumed else None)
+    needs_tensorflow = config.data.backbone or (source and source.needs_tensorflow)
+    splits = None if needs_tensorflow else load_splits(config.data, resumed.table() if resumed else None)
     with quiet_stderr():
         import tensorflow as tf
 
@@ -80,7 +81,7 @@ def run(flags: argparse.Namespace) -> int:
     if flags.restarts is not None and restarts.by_processes(flags, config):
         tf.config.set_visible_devices([], "GPU")  # its memory is for the runs; once the data are loaded it can be too late
     if splits is None:
-        splits = load_splits(config.data)
+        splits = load_splits(config.data, tell=lambda text: print(text, flush=True))
     if not resumed and flags.preset == "auto":
         chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image)
         config = config_from_flags(flags, flags.method, chosen_preset)

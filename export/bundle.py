@@ -111,7 +111,7 @@ def export_run(
                 "shape": list(model.config.input_shape),
                 "dtype": dtype,
                 "range": value_range(splits.train),
-                "resize": config.data.resize if splits.train.origin.kind == "folder" else None,
+                "resize": config.data.resizing if splits.train.origin.kind == "folder" else None,
                 "preprocessing": "inside; give raw values as the data set has them",
             },
             "files": [_entry(file) for file in exported],

@@ -66,7 +66,7 @@ def _with_imagenet(make: Any, name: str, options: dict[str, Any]) -> keras.Model
         folder = Path(os.environ.get("KERAS_HOME") or "~/.keras", "models")
         raise FileNotFoundError(
             f"The weights of {name} are not in Keras' cache and could not be fetched; fetch {url} where there is a connection, and put it "
-            f"into {folder} or name it by --weights."
+            f"into {folder} or name it by backbone_weights."
         ) from error
 
 

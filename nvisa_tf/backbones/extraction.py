@@ -96,6 +96,7 @@ def extract(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = (folder or cache_folder()) / f"{key}.npy"
     if path.is_file() and sidecar(path).is_file():
+        _say_where(sidecar(path), photos, backbone)
         return Extraction(path, True)
     work = path.with_suffix(".unfinished")
     try:
@@ -109,7 +110,7 @@ def extract(
         with FileLock(work.with_suffix(".lock"), timeout=0):
             if not sidecar(path).is_file():
                 _fill(photos, backbone, work, batch_size, tell)
-                _finish(photos, identity, work, path, backbone.width)
+                _finish(photos, backbone, identity, work, path)
     except Timeout as error:
         raise ValueError(f"Another process makes these features of {photos.name} now; wait until it has ended.") from error
     work.with_suffix(".lock").unlink(missing_ok=True)
@@ -140,7 +141,7 @@ def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell:
             _save(work, file, state)
 
 
-def _finish(photos: Photos, identity: dict[str, Any], work: Path, path: Path, width: int) -> None:
+def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: Path, path: Path) -> None:
     state = _state(work)
     names = [(name, why) for _, name, why in state.left_out]
     gone = {place for place, *_ in state.left_out}
@@ -150,11 +151,20 @@ def _finish(photos: Photos, identity: dict[str, Any], work: Path, path: Path, wi
         nothing: Callable[[Any], str] = getattr(photos, "nothing_read", lambda _: f"{photos.name} has no photo that can be read.")
         raise ValueError(nothing(names))
     labels = photos.labels(places)
-    about = {**identity, "name": photos.name, "n": len(places), "width": width, "rows": places if gone else None}
+    about = {**identity, "name": photos.name, "n": len(places), "width": backbone.width, "rows": places if gone else None}
+    about |= {"made_by": {**backbone.loaded_by}, "of": photos.source}
     about |= {"left_out": names, **labels, "remarks": photos.remarks(state.tally, names)}
-    as_array(work / "features.bin", len(places), width, path)
+    as_array(work / "features.bin", len(places), backbone.width, path)
     write_text(sidecar(path), json.dumps(about))  # after the array: where it is, the array is whole
     shutil.rmtree(work)
+
+
+def _say_where(file: Path, photos: Photos, backbone: Backbone) -> None:
+    """Let a description name the files of now, where the same photos or the same backbone were elsewhere then."""
+    about = json.loads(file.read_text(encoding="utf-8"))
+    now = {**about, "name": photos.name, "made_by": {**backbone.loaded_by}, "of": photos.source}
+    if now != about:
+        write_text(file, json.dumps(now))
 
 
 def as_array(raw: Path, n: int, width: int, path: Path) -> None:

@@ -49,7 +49,7 @@ class Network:
         takes_bytes = self._input["dtype"] == np.uint8
         if not pixels and not takes_bytes:
             raise ValueError(
-                f"{self.name} does not say which values it wants for pixels; say so by --pixels: {', '.join(PIXELS)} "
+                f"{self.name} does not say which values it wants for pixels; say so by backbone_pixels: {', '.join(PIXELS)} "
                 "(0 to 255, 0 to 1, -1 to 1, or by ImageNet's mean and standard deviation)."
             )
         self.pixels = pixels or "bytes"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Backbone:
       weights_sha256: of the weights' values, or of a whole .tflite file; what tells two backbones of one name apart.
       pixels: "own", or of `config.backbones.PIXELS`.
       features: float32 [B, F] of photos, uint8 [B, H, W, 3].
+      loaded_by: the options of `load_backbone` that give it again, its files by their absolute paths.
       model: as a Keras model of photos, float32 [B, H, W, 3] from 0 to 255; None of a .tflite file.
     """
 
@@ -43,10 +44,11 @@ class Backbone:
     weights_sha256: str
     pixels: str
     features: Callable[[np.ndarray], np.ndarray]
+    loaded_by: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     model: keras.Model | None = None
 
     def about(self) -> dict[str, Any]:
-        """What tells it from others, plain values."""
+        """What tells it from others, wherever its files are, plain values."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -70,6 +72,11 @@ def load_backbone(name: str, weights: str = "", pixels: str = "", side: int = 0)
       ValueError: no such backbone, a file that holds none, or options that do not go together.
       FileNotFoundError: no such file, or weights that are neither in Keras' cache nor can be fetched.
     """
+    files = {"name": str(Path(name).resolve()) if known.is_file(name) else name, "weights": weights and str(Path(weights).resolve())}
+    return dataclasses.replace(_load(name, weights, pixels, side), loaded_by={**files, "pixels": pixels, "side": side})
+
+
+def _load(name: str, weights: str, pixels: str, side: int) -> Backbone:
     if side and side < known.SMALLEST_SIDE:
         raise ValueError(f"The side of photos is {side} pixels; a backbone needs {known.SMALLEST_SIDE} at least.")
     if pixels and pixels not in known.PIXELS:
@@ -98,7 +105,7 @@ def _of_keras(name: str, model: Any, pixels: str) -> Backbone:
     digest = hashlib.sha256()
     for values in model.get_weights():
         digest.update(values.tobytes())
-    return Backbone(name, tuple(model.input_shape[1:]), model.output_shape[-1], digest.hexdigest(), pixels, features, model)
+    return Backbone(name, tuple(model.input_shape[1:]), model.output_shape[-1], digest.hexdigest(), pixels, features, model=model)
 
 
 def _of_file(path: str, pixels: str, side: int) -> Backbone:
@@ -116,11 +123,11 @@ def _of_file(path: str, pixels: str, side: int) -> Backbone:
     if side and any(n not in (None, side) for n in fixed):
         raise ValueError(f"{name} takes photos of {fixed[0]} x {fixed[1]} pixels and no others; leave the size out.")
     if None in fixed and not side:
-        raise ValueError(f"{name} takes photos of any size; say which by --image-size, such as 224.")
+        raise ValueError(f"{name} takes photos of any size; say which by backbone_size, such as 224.")
     first = [type(layer).__name__ for layer in getattr(network, "layers", [])[:4]]
     if not pixels and not any(kind in SCALING_LAYERS for kind in first):
         raise ValueError(
-            f"{name} does not say which values it wants for pixels; say so by --pixels: {', '.join(known.PIXELS)} "
+            f"{name} does not say which values it wants for pixels; say so by backbone_pixels: {', '.join(known.PIXELS)} "
             "(0 to 255, 0 to 1, -1 to 1, or by ImageNet's mean and standard deviation)."
         )
     photos = keras.Input((fixed[0] or side, fixed[1] or side, 3), name="photos")

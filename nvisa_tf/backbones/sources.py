@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,10 +23,12 @@ class Photos(Protocol):
     Attributes:
       name: of the folder or data set.
       resize: how they come to another aspect ratio, of `io.images.RESIZE`.
+      source: where they are, such as a path, absolute; "" of what is in memory.
     """
 
     name: str
     resize: str
+    source: str
 
     def __len__(self) -> int:
         """How many, those that cannot be read included."""
@@ -65,7 +68,7 @@ class FolderPhotos:
     def __init__(self, path: str, classes: Any, resize: str) -> None:
         self._found, self._classes, self.resize = find_images(path), classes, resize
         self._said: list[str] = []
-        self.name = path
+        self.name, self.source = path, str(Path(path).resolve())
         if not self._found.files:
             raise ValueError(without_images(path, [], self._found.others))
 
@@ -116,17 +119,18 @@ class ArrayPhotos:
       max_value: the value of white.
       about: what `labels` gives.
       resize: how they come to another aspect ratio.
+      source: where they are from.
 
     Raises:
       ValueError: x is no array of images, or has values below 0 or above `max_value`.
     """
 
-    def __init__(self, name: str, x: Any, max_value: float, about: dict[str, Any], resize: str) -> None:
+    def __init__(self, name: str, x: Any, max_value: float, about: dict[str, Any], resize: str, source: str = "") -> None:
         if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
             raise ValueError(
                 f"{name} has examples of the shape {list(x.shape[1:])}; a backbone needs images [h, w], [h, w, 1] or [h, w, 3]."
             )
-        self.name, self.resize = name, resize
+        self.name, self.resize, self.source = name, resize, source
         self._x, self._max, self._about = x, max_value, about
 
     def __len__(self) -> int:

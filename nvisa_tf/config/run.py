@@ -16,6 +16,7 @@ from typing import Any
 
 import tomli_w
 
+from nvisa_tf.config.backbones import PIXELS, is_file
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.networks import NetworkConfig
@@ -62,8 +63,23 @@ class DataConfig:
         (), "of a folder's images: height and width, and 3 for colour, such as 28,28 or 32,32,3 (none: by the images)", minimum=1
     )
     resize: str = option(
-        "pad", "how images of another aspect ratio come to the shape: with a border, cut, or distorted", ("pad", "crop", "stretch")
+        "auto",
+        "how images of another aspect ratio come to the shape: with a border, cut, or distorted; auto: cut for a backbone, else with a "
+        "border",
+        ("auto", "pad", "crop", "stretch"),
     )
+    backbone: str = option(
+        "",
+        "pretrained network that makes vectors of photos: one of keras.applications, such as resnet50, or mobilenetv3small for phones, or "
+        "a .keras or .tflite file; empty: none",
+    )
+    backbone_weights: str = option("", "file of weights of a network of keras.applications; empty: ImageNet's, by download")
+    backbone_pixels: str = option(
+        "",
+        "values that a file's network wants: 0 to 255, 0 to 1, -1 to 1, or by ImageNet's mean and standard deviation; empty: what it says",
+        ("", *PIXELS),
+    )
+    backbone_size: int = option(0, "side of the square photos that a backbone gets, pixels; 0: what it was made for", minimum=0)
     label: str = option("", "a table's column of labels, for scoring only; empty: one that is named so; none: no column")
     id: str = option("", "a table's column of identifiers; empty: one that is named so; none: no column")
     columns: tuple[str, ...] = option((), "a table's columns to cluster by, by name (none: all but label and identifiers)")
@@ -83,6 +99,16 @@ class DataConfig:
         check_fields(self)
         if self.test_fraction != "auto" and self.test_fraction >= 1:
             raise ValueError(f"test_fraction is {self.test_fraction}; it must be below 1.")
+        for name in ("backbone_weights", "backbone_pixels", "backbone_size"):
+            if getattr(self, name) and not self.backbone:
+                raise ValueError(f"{name} is of a backbone, and there is none; name one by backbone, or leave it out.")
+        if self.backbone and self.image_shape:
+            raise ValueError("image_shape is for images whose pixels are clustered; with a backbone give backbone_size, or leave it out.")
+
+    @property
+    def resizing(self) -> str:
+        """`resize`, or what it means where it is "auto"; photos are cut, as those that backbones were trained on."""
+        return self.resize if self.resize != "auto" else "crop" if self.backbone else "pad"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +180,8 @@ class RunConfig:
     def with_absolute_paths(self) -> RunConfig:
         """The same with its paths absolute, so that it means the same in another folder."""
         options = self.options()
-        names = ["data_dir", "init_from", "autoencoder_from", *([] if self.data.dataset in DATASETS else ["dataset"])]
+        names = ["data_dir", "init_from", "autoencoder_from", "backbone_weights", *([] if self.data.dataset in DATASETS else ["dataset"])]
+        names += ["backbone"] if is_file(self.data.backbone) else []
         return self.replace({name: str(Path(options[name]).resolve()) for name in names if options.get(name)})
 
     def options(self) -> dict[str, Any]:

@@ -33,7 +33,8 @@ class Origin:
       left_out: files that could not be read: (name, why) each.
       remarks: sentences that say how the data were taken, for the person who gave them.
       table: what it takes to make the same vectors from another table, plain values; {} for other kinds.
-      backbone: what made vectors of photos, plain values (`nvisa_tf.backbones.Backbone.about` and resize); {}: none, or it is not known.
+      backbone: what made vectors of photos, plain values: `nvisa_tf.backbones.Backbone.about`, "resize", and "made_by", its `loaded_by`;
+        {}: none, or it is not known.
     """
 
     kind: str = "array"
@@ -60,6 +61,7 @@ class Dataset:
       rows: the place of each example in the file or folder, int64 [n]; None: 0, 1, ...
       origin: where they come from.
       n_train: of a file with its own split, how many examples, the first, are to train on; 0: it has none.
+      pictures: of the photos that a backbone made the vectors of (`nvisa_tf.data.photos.Pictures`); None: there are none.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Dataset:
     rows: np.ndarray | None = None
     origin: Origin = Origin()
     n_train: int = 0
+    pictures: Any = None
 
     def __post_init__(self) -> None:
         x: Any = self.x

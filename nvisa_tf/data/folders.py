@@ -39,14 +39,14 @@ def read_folder(path: str, config: DataConfig) -> Dataset:
     found = find_images(path)
     headers = [] if config.image_shape else _headers(found)
     shape = config.image_shape or (*choose_size(headers), 3)[: 3 if any(header.colour for header in headers) else 2]
-    x, places, left_out, tally = _read(found, shape, config.resize)
+    x, places, left_out, tally = _read(found, shape, config.resizing)
     if not len(x):
         raise ValueError(without_images(path, left_out, found.others))
     remarks = []
     if not config.image_shape:
         if shape[2:] and not any((image != image[..., :1]).any() for image in x):
             x = np.ascontiguousarray(x[..., 0])  # grey in three channels, which their headers do not tell
-        remarks.append(_shape_sentence(headers, x.shape[1:], config.resize))
+        remarks.append(_shape_sentence(headers, x.shape[1:], config.resizing))
     names = [found.files[place][0].name for place in places]
     y, class_names, said = classes([name.split("/") for name in names])
     remarks += [*said, *tally.sentences(), *left_out_sentences(left_out, found.others)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import socket
@@ -18,6 +19,7 @@ from nvisa_tf.config.options import AutoFloat, near
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Splits, check
 from nvisa_tf.data.files import FILES, check_options, ending_of, kind_of, read_examples
+from nvisa_tf.data.photos import features_of
 
 DIGITS_TRAIN = 1437  # four fifths of the 1,797, in the file's order
 SPLIT_SEED = 0  # the held-out part of a file does not depend on the run's seed
@@ -32,7 +34,7 @@ def load_dataset(
     split: str = "train",
     test_fraction: AutoFloat = "auto",
     image_shape: tuple[int, ...] = (),
-    resize: str = "pad",
+    resize: str = "auto",
     label: str = "",
     id: str = "",
     columns: Sequence[str] = (),
@@ -41,6 +43,11 @@ def load_dataset(
     missing: str = "refuse",
     text_columns: str = "auto",
     layer: str = "",
+    backbone: str = "",
+    backbone_weights: str = "",
+    backbone_pixels: str = "",
+    backbone_size: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Splits:
     """Load a data set by name or path, or take one in memory, and split it for training and scoring.
 
@@ -56,7 +63,10 @@ def load_dataset(
       test_fraction: the share of a file's or folder's examples that is held out, drawn with a fixed seed; "auto": 0.1 where there are
         labels, else 0.
       image_shape: [h, w] or [h, w, 3], what the images of a folder are brought to.
-      resize: how they are: "pad", "crop" or "stretch".
+      resize: how they are: "pad", "crop" or "stretch"; "auto": "crop" for a backbone, else "pad".
+      backbone, backbone_weights, backbone_pixels, backbone_size: the network that makes vectors of photos, as for
+        `nvisa_tf.backbones.load_backbone`; "": none.
+      tell: is told how far a backbone is.
       label: a table's column of labels; empty: one that is named so; "none": no column.
       id: a table's column of identifiers; empty: one that is named so; "none": no column.
       columns: a table's columns to cluster by; empty: all but label and identifiers.
@@ -86,25 +96,33 @@ def load_dataset(
         missing=missing,
         text_columns=text_columns,
         layer=layer,
+        backbone=backbone,
+        backbone_weights=backbone_weights,
+        backbone_pixels=backbone_pixels,
+        backbone_size=backbone_size,
     )
     if named and y is not None:
         raise ValueError("y is for data in memory; the labels of a file are in it, as the key or the column y.")
     if named:
-        return load_splits(config)
+        return load_splits(config, tell=tell)
+    if backbone:
+        raise ValueError("A backbone makes vectors of the photos in a folder or a file; give a path, or take nvisa_tf.backbones.")
     from nvisa_tf.data.memory import as_dataset
 
     return _splits(config, *_divided(as_dataset(dataset, y, config), config))
 
 
-def load_splits(config: DataConfig, table: Mapping[str, Any] | None = None) -> Splits:
+def load_splits(config: DataConfig, table: Mapping[str, Any] | None = None, tell: Callable[[str], None] = lambda text: None) -> Splits:
     """`load_dataset` with its arguments in a `DataConfig`; `table`, a run's `Origin.table`, has its columns found again by name."""
     dataset = config.dataset
+    if dataset in DATASETS and config.backbone:
+        return _splits(config, *_divided(features_of(config, tell), config))
     if dataset in DATASETS:
         check_options(config, "named")
         return _splits(config, *_registered(dataset)(config))
     if os.sep not in dataset and not Path(dataset).exists() and not ending_of(dataset):
         raise ValueError(f"There is no data set {dataset!r}{near(dataset, DATASETS)}; a file of your own is a path to {FILES}.")
-    return _splits(config, *_file(config, table))
+    return _splits(config, *_file(config, table, tell))
 
 
 def _splits(config: DataConfig, train: Dataset, test: Dataset) -> Splits:
@@ -124,9 +142,11 @@ def check_same_kind(train: Dataset, test: Dataset) -> Dataset:
     return test
 
 
-def _file(config: DataConfig, table: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
+def _file(config: DataConfig, table: Mapping[str, Any] | None, tell: Callable[[str], None]) -> tuple[Dataset, Dataset]:
     moved = Path(config.data_dir, Path(config.dataset).name) if config.data_dir else None
     path = str(moved) if moved and moved.exists() and not Path(config.dataset).exists() else config.dataset
+    if config.backbone:
+        return _divided(features_of(dataclasses.replace(config, dataset=path), tell), config)
     if Path(path).exists():
         check_options(config, kind_of(path))
     return _divided(read_examples(path, config, table), config)

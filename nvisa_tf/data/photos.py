@@ -1,9 +1,11 @@
-"""Data sets as photos that a backbone makes features of, and files of such features as data sets."""
+"""Photos that a backbone makes vectors of: where they are, the vectors as a data set, and small pictures to show."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,10 @@ from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Origin
 
 if TYPE_CHECKING:
-    from nvisa_tf.backbones import Photos
+    from nvisa_tf.backbones import Backbone, Photos
 
 FLOAT_WHITE = 1.0  # of images of floats, whose format says nothing
+GREY = 128  # of a picture that is not there any more
 
 
 def photos_of(config: DataConfig) -> Photos:
@@ -40,18 +43,63 @@ def photos_of(config: DataConfig) -> Photos:
         train, test = splits.train, splits.test
         y = None if train.y is None or test.y is None else np.concatenate([train.y, test.y])
         whole = Dataset(train.name, np.concatenate([train.x, test.x]), y, train.max_value, n_train=len(train))
+        source = path
     elif (kind := kind_of(path)) == "folder":
-        return FolderPhotos(path, classes, config.resize)
+        return FolderPhotos(path, classes, config.resizing)
     elif kind == "array":
-        whole = read_examples(path, DataConfig(dataset=path))
+        whole, source = read_examples(path, DataConfig(dataset=path)), str(Path(path).resolve())
     else:
         raise ValueError(f"{path} is a table; a backbone needs photos: a folder, or an array of images.")
     about = {"y": None if whole.y is None else whole.y.tolist(), "class_names": list(whole.origin.class_names), "n_train": whole.n_train}
-    return ArrayPhotos(whole.name, whole.x, whole.max_value or FLOAT_WHITE, about, config.resize)
+    return ArrayPhotos(whole.name, whole.x, whole.max_value or FLOAT_WHITE, about, config.resizing, source)
+
+
+def features_of(config: DataConfig, tell: Callable[[str], None], backbone: Backbone | None = None) -> Dataset:
+    """The vectors that a backbone makes of a folder's, a file's or a known data set's photos; made once, then taken from the cache.
+
+    Args:
+      config: its dataset, data_dir, resize, and what it says of the backbone count.
+      tell: is told how far it is.
+      backbone: the one that config names, where it is loaded.
+
+    Raises:
+      ValueError, FileNotFoundError: as `photos_of`, `nvisa_tf.backbones.load_backbone` and `nvisa_tf.backbones.extract`.
+    """
+    from nvisa_tf.backbones import extract, load_backbone
+    from nvisa_tf.data.array_files import read_array
+
+    photos = photos_of(config)
+    if backbone is None:
+        backbone = load_backbone(config.backbone, config.backbone_weights, config.backbone_pixels, config.backbone_size)
+    found = extract(photos, backbone, tell)
+    return dataclasses.replace(read_array(str(found.path)), name=Path(photos.name).name or photos.name)
+
+
+def by_run(config: DataConfig, about: Mapping[str, Any], dataset: str, data_dir: str = "") -> DataConfig:
+    """What it takes to make vectors of other photos as those of a run.
+
+    Args:
+      config: the run's.
+      about: the run's `Origin.backbone`.
+      dataset: the photos.
+      data_dir: tensorflow-datasets folder, or "".
+    """
+    made = about["made_by"]
+    return dataclasses.replace(
+        config,
+        dataset=dataset,
+        data_dir=data_dir,
+        backbone=made["name"],
+        backbone_weights=made["weights"],
+        backbone_pixels=made["pixels"],
+        backbone_size=made["side"],
+        resize=about["resize"],
+        image_shape=(),
+    )
 
 
 def described(path: str, dataset: Dataset) -> Dataset:
-    """A .npy file's examples with what a file of features says of them beside it: names, labels, split, and the backbone.
+    """A .npy file's examples with what a file of features says of them beside it: names, labels, split, backbone, and pictures.
 
     Args:
       path: of the .npy file.
@@ -74,8 +122,9 @@ def described(path: str, dataset: Dataset) -> Dataset:
             class_names=tuple(about["class_names"]),
             left_out=tuple((name, why) for name, why in about["left_out"]),
             remarks=tuple(about["remarks"]),
-            backbone={**about["backbone"], "resize": about["resize"]},
+            backbone={**about["backbone"], "resize": about["resize"], "made_by": about["made_by"]},
         )
+        pictures = Pictures(DataConfig(dataset=about["of"], resize=about["resize"])) if about["of"] else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}, which describes {path}, is damaged; make the features again.") from error
     if dataset.x.shape != shape:
@@ -83,4 +132,42 @@ def described(path: str, dataset: Dataset) -> Dataset:
             f"{file} describes {shape[0]} examples of {shape[1]} values, and {path} has {list(dataset.x.shape)}; make the features again, "
             "or take that file away."
         )
-    return dataclasses.replace(dataset, y=y, ids=ids, rows=rows, origin=origin, n_train=about.get("n_train") or 0)
+    return dataclasses.replace(dataset, y=y, ids=ids, rows=rows, origin=origin, n_train=about.get("n_train") or 0, pictures=pictures)
+
+
+class Pictures:
+    """Small pictures of the photos that vectors were made of, looked up where these were then.
+
+    Args:
+      config: its dataset and resize count.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        self._config = config
+
+    @property
+    def are_there(self) -> bool:
+        """Whether the photos, as a whole, still are."""
+        return self._config.dataset in DATASETS or Path(self._config.dataset).exists()
+
+    @functools.cached_property
+    def _photos(self) -> Photos:
+        return photos_of(self._config)
+
+    def read(self, place: int, name: str, side: int) -> np.ndarray:
+        """One of them, uint8 [side, side, 3]; grey where it is not there any more.
+
+        Args:
+          place: among the photos.
+          name: of its file, where it has one.
+          side: pixels.
+        """
+        from nvisa_tf.io.images import NotAnImageError
+
+        photos = self._photos
+        try:
+            if place < len(photos) and photos.name_of(place) == name:
+                return photos.read(place, (side, side, 3)).values
+        except NotAnImageError:
+            pass  # it was one when the vectors were made
+        return np.full((side, side, 3), GREY, np.uint8)

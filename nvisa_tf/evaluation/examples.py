@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from nvisa_tf.data import Dataset
+
+PHOTO_SIDE = 1_000
 
 
 class Examples:
@@ -32,6 +36,17 @@ class Examples:
         """The first of the data sets; all are of one kind."""
         return self._parts[0]
 
+    @property
+    def are_pictures(self) -> bool:
+        """Whether an example can be shown as a picture: [h, w], [h, w, c], or a vector of a photo that is still there."""
+        pictures = self.data.pictures
+        return len(self.data.shape) in (2, 3) or (pictures is not None and pictures.are_there)
+
+    @property
+    def longest_side(self) -> int:
+        """Pixels of a picture's longer side; of photos, which have any, more than is ever shown."""
+        return PHOTO_SIDE if self.data.pictures is not None else max(self.data.shape[:2])
+
     def names(self) -> np.ndarray:
         """What each example is called, [n]."""
         return np.concatenate([data.names for data in self._parts])[self._order]
@@ -47,6 +62,13 @@ class Examples:
                 order = np.argsort(rows, kind="stable")  # a memory map is read from its beginning to its end
                 found[here[order]] = np.asarray(data.x[rows[order]])
         return found
+
+    def photos(self, indices: np.ndarray, side: int) -> list[np.ndarray]:
+        """Pictures of the photos that the vectors at some places were made of, uint8 [side, side, 3] each."""
+        places = np.concatenate([data.places for data in self._parts])[self._order]
+        names, pictures = self.names(), self.data.pictures
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            return list(pool.map(lambda i: pictures.read(int(places[i]), str(names[i]), side), indices))
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All of them, piece by piece: (their places [b], the examples [b, *shape]); not in order."""

@@ -12,10 +12,11 @@ from tensorboard.plugins.projector import ProjectorConfig, metadata
 from nvisa_tf.data import Splits
 from nvisa_tf.evaluation.assignments import Assignments
 from nvisa_tf.evaluation.examples import Examples
-from nvisa_tf.evaluation.thumbnails import is_picture, spread, sprite_sheet, thumbnails, value_range
+from nvisa_tf.evaluation.thumbnails import spread, sprite_sheet, thumbnails, value_range
 from nvisa_tf.io.files import replacing, write_text
 
 POINTS = 5_000  # examples at most, evenly spread
+PHOTOS = 1_000  # of these, as each has to be decoded
 SIDE = 28  # pixels of a thumbnail at most
 FOLDER = "projector"  # of the files, in the folder of the event files
 
@@ -31,15 +32,15 @@ def write_projector(folder: Path, name: str, splits: Splits, found: Assignments,
       names: what the clusters are called, [K].
     """
     examples = Examples(splits.parts())
-    places = spread(len(examples), POINTS)
+    places = spread(len(examples), PHOTOS if examples.data.pictures is not None else POINTS)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     config = ProjectorConfig()
     embedding = config.embeddings.add(tensor_name=name, tensor_path=f"{FOLDER}/embeddings.tsv", metadata_path=f"{FOLDER}/metadata.tsv")
     with replacing(folder / embedding.tensor_path) as temporary:
         np.savetxt(temporary, found.embedding[places], fmt="%.6g", delimiter="\t")
     write_text(folder / embedding.metadata_path, _metadata(examples, found, places, names))
-    if is_picture(examples.data.shape):
-        side = min(SIDE, max(examples.data.shape[:2]))
+    if examples.are_pictures:
+        side = min(SIDE, examples.longest_side)
         sheet, _ = sprite_sheet(thumbnails(examples, places, value_range(examples), side), side)
         embedding.sprite.image_path = f"{FOLDER}/sprite.jpg"
         embedding.sprite.single_image_dim.extend([side, side])

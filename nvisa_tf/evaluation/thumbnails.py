@@ -26,14 +26,11 @@ class Range(NamedTuple):
     high: float
 
 
-def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether an example of this shape can be shown as a picture: [h, w] or [h, w, c]."""
-    return len(shape) in (2, 3)
-
-
 def value_range(examples: Examples) -> Range:
     """What is black and what is white: by the format's largest value, 0 to 1 for floats within it, else the 1st and 99th percentile."""
     data = examples.data
+    if data.pictures is not None:
+        return Range(0.0, 255.0)
     if data.max_value:
         return Range(0.0, float(data.max_value))
     some = examples.take(spread(len(examples), RANGE_EXAMPLES))
@@ -60,6 +57,8 @@ def to_bytes(x: np.ndarray, values: Range) -> np.ndarray:
 
 def thumbnails(examples: Examples, places: np.ndarray, values: Range, side: int) -> list[Image.Image]:
     """Pictures of the examples at some places, the longer side of each at most `side` pixels; only a few are in memory in full."""
+    if examples.data.pictures is not None:
+        return [Image.fromarray(picture) for picture in examples.photos(places, side)]
     found = []
     for start in range(0, len(places), BLOCK):
         for picture in to_bytes(examples.take(places[start : start + BLOCK]), values):

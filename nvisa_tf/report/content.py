@@ -11,7 +11,7 @@ from nvisa_tf.clustering.metrics import clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Dataset, Splits
 from nvisa_tf.evaluation.examples import Examples
-from nvisa_tf.evaluation.thumbnails import is_picture, spread, value_range
+from nvisa_tf.evaluation.thumbnails import spread, value_range
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.report.card import card
 from nvisa_tf.report.curves import curves
@@ -54,7 +54,7 @@ def content_of(
         )
     data = splits.train
     word = word_for(data)
-    as_pictures = is_picture(data.shape)
+    as_pictures = examples.are_pictures
     sizes = np.bincount(found.cluster, minlength=n_clusters)
     features = None if as_pictures else profiles(examples.chunks(), found.cluster, n_clusters)
     shown = np.sort(np.argsort(-sizes, kind="stable")[:SHOWN_CLUSTERS])
@@ -100,7 +100,9 @@ def word_for(data: Dataset) -> str:
     """What a person calls one example."""
     if data.origin.kind == "table":
         return "row"
-    return "image" if data.is_image and is_picture(data.shape) else "example"
+    if data.pictures is not None:
+        return "photo"
+    return "image" if data.is_image and len(data.shape) in (2, 3) else "example"
 
 
 def class_names(data: Dataset, y: np.ndarray) -> dict[int, str]:

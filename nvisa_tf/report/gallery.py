@@ -21,6 +21,7 @@ PICTURES = 480  # in all, or so
 SIDES = ((240, 112), (PICTURES, 80))  # pixels of a side, for at most so many pictures
 SHEET_SIDE = 32  # pixels of the map's thumbnails
 SHEET_CELLS, SHEET_BYTES = 5_000, 800_000  # of them, and of their file, at most
+SHEET_PHOTOS = 1_000  # of them, where each is a photo that has to be decoded
 
 
 class Counts(NamedTuple):
@@ -72,8 +73,8 @@ def sheet_of(examples: Examples, places: np.ndarray, values: Range) -> tuple[str
       the picture as a data URI, and plain values: "side" of a cell in pixels, "columns", and "cells", the indices into `places`
       whose thumbnails are in it, in its order.
     """
-    side = min(SHEET_SIDE, max(examples.data.shape[:2]))
-    cells = spread(len(places), SHEET_CELLS)
+    side = min(SHEET_SIDE, examples.longest_side)
+    cells = spread(len(places), SHEET_PHOTOS if examples.data.pictures is not None else SHEET_CELLS)
     pictures = thumbnails(examples, places[cells], values, side)
     kept = np.arange(len(cells))
     while True:

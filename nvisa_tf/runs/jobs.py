@@ -74,7 +74,7 @@ def _check_same(run: RunDirectory, job: Job) -> None:
             config.method,
             dataclasses.replace(config.model, input_shape=()),
             dataclasses.replace(config.train, checkpoint_minutes=0.0),
-            dataclasses.replace(config.data, data_dir=""),
+            dataclasses.replace(config.data, data_dir="", resize=config.data.resizing),
         )
 
     made = run.config()

@@ -62,7 +62,7 @@ def test_a_file_that_scales_its_pixels_itself_is_given_them_as_they_are(network,
 def test_a_network_for_photos_of_any_size_takes_the_one_that_is_asked_for(tmp_path):
     layer = keras.layers.Conv2D(WIDTH, 1, use_bias=False)
     keras.Sequential([keras.Input((None, None, 3)), layer]).save(tmp_path / "any.keras")
-    with pytest.raises(ValueError, match=r"any\.keras takes photos of any size; say which by --image-size"):
+    with pytest.raises(ValueError, match=r"any\.keras takes photos of any size; say which by backbone_size"):
         load_backbone(str(tmp_path / "any.keras"), pixels="unit")
     assert load_backbone(str(tmp_path / "any.keras"), pixels="unit", side=40).shape == (40, 40, 3)
 
@@ -105,7 +105,9 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", offline)
     monkeypatch.setenv("KERAS_HOME", "/elsewhere")
-    message = r"fetch https://host/small_no_top\.h5 where there is a connection, and put it into /elsewhere/models or name it by --weights"
+    message = (
+        r"fetch https://host/small_no_top\.h5 where there is a connection, and put it into /elsewhere/models or name it by backbone_weights"
+    )
     with pytest.raises(FileNotFoundError, match=message):
         load_backbone("mobilenetv3small")
 
@@ -125,7 +127,7 @@ def test_a_wrong_name_is_told_with_the_nearest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"small\.keras does not say which values it wants for pixels; say so by --pixels: bytes, unit"),
+        ({}, r"small\.keras does not say which values it wants for pixels; say so by backbone_pixels: bytes, unit"),
         ({"pixels": "rgb"}, "must be one of bytes, unit"),
         ({"pixels": "unit", "side": 64}, "takes photos of 32 x 32 pixels and no others"),
         ({"pixels": "unit", "weights": "w.h5"}, "is a whole network with its weights"),

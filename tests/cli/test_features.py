@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ def photos(tmp_path, monkeypatch):
 
 def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones, tmp_path):
     output = tmp_path / "f.npy"
-    words = ["features", photos, "--backbone", backbones[0], "--pixels", "unit", "--output", output]
+    words = ["features", photos, "--backbone", backbones[0], "--backbone-pixels", "unit", "--output", output]
     code, out, err = cli(*words)
     assert (code, err) == (0, "")
     assert f"{output}: 24 vectors of 6 values. Cluster them with: nvisa-tf train --dataset {output}" in out
@@ -48,7 +49,7 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     assert (len(rows), rows[0]["file"], rows[0]["label"]) == (24, "a/00.jpg", "a")
     assert json.loads((run / "run.json").read_text())["data"]["backbone"]["name"] == "small.keras"
     other = tmp_path / "g.npy"
-    assert cli("features", photos, "--backbone", backbones[1], "--pixels", "unit", "--output", other)[0] == 0
+    assert cli("features", photos, "--backbone", backbones[1], "--backbone-pixels", "unit", "--output", other)[0] == 0
     code, _, err = cli("predict", run, "--input", other, "--output", tmp_path / "c.csv")
     assert code == 2
     assert "has features by small.keras with other weights or pixels, and" in err
@@ -62,7 +63,7 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
         (["--backbone", "resnet5"], "no backbone 'resnet5'; did you mean resnet50"),
         (["--backbone", "nope.keras"], "There is no backbone nope.keras"),
         (["--backbone", "resnet50", "--batch-size", "0"], "--batch-size is 0"),
-        (["--backbone", "resnet50", "--image-size", "8"], "needs 32 at least"),
+        (["--backbone", "resnet50", "--backbone-size", "8"], "needs 32 at least"),
     ],
 )
 def test_bad_input_is_one_sentence_and_makes_nothing(cli, photos, tmp_path, words, message):
@@ -77,3 +78,59 @@ def test_the_output_is_an_array_file(cli, photos, tmp_path):
     code, _, err = cli("features", photos, "--backbone", "resnet50", "--output", tmp_path / "f.csv")
     assert code == 2
     assert "must end in .npy" in err
+
+
+def test_photos_are_trained_on_and_clustered_in_one_command(cli, photos, backbones, tmp_path):
+    run = tmp_path / "run"
+    words = ["--backbone", backbones[0], "--backbone-pixels", "unit", "--method", "ae_gmm", "--n-clusters", 2, "--epochs", 2]
+    (photos / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    code, out, err = cli("train", "--dataset", photos, *words, "--split", "all", "--out", run)
+    assert code == 0, err
+    assert f"nvisa-tf predict {run} --input new_photos/" in out
+    page = (run / "report.html").read_text()
+    assert page.count("data:image/") > 24  # every photo, and the map's sheet
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
+    new = tmp_path / "new"
+    (new).mkdir()
+    Image.new("RGB", (60, 40), (40, 40, 200)).save(new / "blue.png")
+    Image.new("RGB", (60, 40), (200, 40, 40)).save(new / "red.png")
+    code, out, err = cli("predict", run, "--input", new, "--output", tmp_path / "c.csv")
+    assert code == 0, err
+    rows = {row["file"]: row["cluster"] for row in csv.DictReader((tmp_path / "c.csv").open())}
+    theirs = {row["file"]: row["cluster"] for row in csv.DictReader((run / "clusters.csv").open())}
+    assert rows == {"blue.png": theirs["b/01.jpg"], "red.png": theirs["a/00.jpg"]}
+    assert theirs["a/broken.jpg"] == ""
+    arrays = np.stack([np.full((32, 32, 3), colour, np.uint8) for colour in ((40, 40, 200), (200, 40, 40))])
+    np.save(tmp_path / "arrays.npy", arrays)
+    assert cli("predict", run, "--input", tmp_path / "arrays.npy", "--output", tmp_path / "d.csv")[0] == 0
+    assert [row["cluster"] for row in csv.DictReader((tmp_path / "d.csv").open())] == [rows["blue.png"], rows["red.png"]]
+
+
+def test_a_backbone_that_is_another_one_now_or_gone_is_told(cli, photos, backbones, tmp_path):
+    own = tmp_path / "own.keras"
+    own.write_bytes(Path(backbones[0]).read_bytes())
+    words = ["--backbone", own, "--backbone-pixels", "unit", "--method", "ae_gmm", "--n-clusters", 2, "--epochs", 1]
+    assert cli("train", "--dataset", photos, *words, "--out", tmp_path / "run")[0] == 0
+    own.write_bytes(Path(backbones[1]).read_bytes())
+    code, _, err = cli("predict", tmp_path / "run", "--input", photos, "--output", tmp_path / "c.csv")
+    assert code == 2
+    assert "own.keras has other weights than when" in err
+    own.unlink()
+    code, _, err = cli("predict", tmp_path / "run", "--input", photos, "--output", tmp_path / "c.csv")
+    assert code == 2
+    assert "There is no backbone" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--backbone-size", "64"], "backbone_size is of a backbone, and there is none"),
+        (["--backbone", "resnet50", "--image-shape", "32,32,3"], "with a backbone give backbone_size"),
+        (["--backbone", "resnet5"], "no backbone 'resnet5'"),
+    ],
+)
+def test_train_refuses_a_backbone_that_it_cannot_use(cli, photos, tmp_path, words, message):
+    code, _, err = cli("train", "--dataset", photos, *words, "--out", tmp_path / "run")
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "run").exists()

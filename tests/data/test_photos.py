@@ -34,7 +34,7 @@ def test_features_keep_labels_and_the_own_split(x, backbone, tmp_path):
     assert (len(splits.train), len(splits.test)) == (8, 4)
     np.testing.assert_array_equal(np.concatenate([splits.train.y, splits.test.y]), y)
     np.testing.assert_allclose(splits.test.x, x[8:].mean((1, 2)), rtol=1e-6)
-    assert splits.train.origin.backbone == {**backbone.about(), "resize": "crop"}
+    assert splits.train.origin.backbone == {**backbone.about(), "resize": "crop", "made_by": {}}
 
 
 def test_features_of_a_data_set_known_by_name_keep_its_split(backbone, tmp_path):
@@ -82,3 +82,25 @@ def test_a_table_has_no_photos(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="is a table; a backbone needs photos"):
         photos_of(DataConfig(dataset=str(tmp_path / "a.csv")))
+
+
+def test_pictures_are_of_the_photos_and_grey_where_these_are_gone(x, backbone, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        Image.fromarray(x[i]).save(tmp_path / "photos" / f"{i}.png")
+    data = load_dataset(features(tmp_path / "photos", backbone, tmp_path), split="all").train
+    assert data.pictures.are_there
+    np.testing.assert_array_equal(data.pictures.read(1, "1.png", 32), x[1])
+    assert data.pictures.read(1, "other.png", 32).std() == 0
+    (tmp_path / "photos" / "2.png").write_bytes(b"nothing")
+    assert data.pictures.read(2, "2.png", 32).std() == 0
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert load_dataset(features(tmp_path / "moved", backbone, tmp_path), split="all").train.pictures.read(0, "0.png", 32).std() != 0
+    assert not data.pictures.are_there
+
+
+def test_auto_cuts_photos_for_a_backbone_and_pads_images():
+    assert (DataConfig(backbone="resnet50").resizing, DataConfig().resizing) == ("crop", "pad")
+    assert DataConfig(backbone="resnet50", resize="stretch").resizing == "stretch"
