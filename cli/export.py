@@ -38,6 +38,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-agreement", type=float, default=0.99, metavar="X", help="least share of clusters equal to the Keras model's (default 0.99)"
     )
+    parser.add_argument(
+        "--head-only",
+        action="store_true",
+        help="of a run with a backbone: a file that takes its vectors (default: one that takes photos, with the backbone inside)",
+    )
     parser.add_argument("--data-dir", default="", metavar="DIR", help=MOVED)
     parser.add_argument(
         "--name-clusters",
@@ -51,13 +56,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Export and say how each file compares."""
-    RunDirectory.open(flags.run)
+    run_directory = RunDirectory.open(flags.run)
     if not 0 <= flags.min_agreement <= 1:
         raise ValueError(f"--min-agreement is {flags.min_agreement}; it must be from 0 to 1.")
     names = _label_names(flags.name_clusters) if flags.name_clusters else None
     web = flags.format == "web"
     if web and flags.signature:
         raise ValueError("A web page uses every signature; leave --signature out.")
+    if web and flags.head_only:
+        raise ValueError("A web page takes photos; leave --head-only out.")
     if flags.litert and not web:
         raise ValueError("--litert goes with --format web.")
     out = flags.out or str(Path(flags.run) / ("site" if web else "export"))
@@ -70,8 +77,12 @@ def run(flags: argparse.Namespace) -> int:
             from nvisa_tf.export.bundle import export_run
 
             formats = FORMATS if flags.format == "all" else (flags.format,)
+            if flags.format == "all" and run_directory.backbone() and not flags.head_only:
+                formats = tuple(form for form in FORMATS if form != "keras")  # which has no backbone inside
             signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else None
-            files = export_run(flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names)
+            files = export_run(
+                flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names, head_only=flags.head_only
+            )
     for file in files:
         text = f"{file.path}: {file.size / 1e6:.2f} MB"
         if file.verification is not None:

@@ -82,13 +82,10 @@ def _is_vectors(path: str) -> bool:
 def _by_backbone(name: str, data_dir: str, config: DataConfig, about: Mapping[str, Any], run: RunDirectory) -> Dataset:
     """Photos as the vectors that the run's backbone makes of them; of a data set known by name, those of its test split."""
     with quiet_stderr():
-        from nvisa_tf.backbones import load_backbone
         from nvisa_tf.data.photos import by_run, features_of
+        from nvisa_tf.runs.backbones import load_run_backbone
     asked = by_run(config, about, name, data_dir)
-    backbone = load_backbone(**about["made_by"])
-    if backbone.weights_sha256 != about["weights_sha256"]:
-        raise ValueError(f"{about['made_by']['name']} has other weights than when {run.path} was trained; put those of then in place.")
-    found = features_of(asked, lambda text: print(text, flush=True), backbone)
+    found = features_of(asked, lambda text: print(text, flush=True), load_run_backbone(run))
     return found.take(slice(found.n_train, None)) if found.n_train else found
 
 

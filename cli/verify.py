@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +44,19 @@ def run(flags: argparse.Namespace) -> int:
         raise ValueError(f"{path} is not the file that was exported: its checksum differs from that in {sidecar.NAME}; export it again.")
     if entry["verification"] is None:
         raise ValueError(f"{path} is a generator, which has no clusters to verify; give an encoder.")
-    data = examples_of(flags.data, flags.data_dir, RunDirectory.open(flags.run or about["run"]))
+    run_directory = RunDirectory.open(flags.run or about["run"])
+    data = examples_of(flags.data, flags.data_dir, run_directory)
     with quiet_stderr():
-        from nvisa_tf.export.verify import compare, open_encoder, require
+        from nvisa_tf.data import Splits
+        from nvisa_tf.export.photos import with_backbone
+        from nvisa_tf.export.verify import TOLERANCE, compare, open_encoder, require
         from nvisa_tf.runs.workflows import load_run
-    model = load_run(flags.run or about["run"])[0]
+    model: Any = load_run(flags.run or about["run"])[0]
+    tolerance = TOLERANCE
+    if about["input"].get("backbone") and run_directory.backbone():
+        model, some = with_backbone(model, run_directory, Splits(data, data, ""))
+        data, tolerance = some.test, model.tolerance
     found = compare(open_encoder(path, entry["format"]), model, np.asarray(data.x), data.y)
     print(f"{path}: {compared(found)}")
-    require(found, entry["quantize"] == "none", flags.min_agreement)
+    require(found, entry["quantize"] == "none", flags.min_agreement, tolerance)
     return 0

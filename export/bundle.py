@@ -15,8 +15,9 @@ from nvisa_tf.data import Dataset, Splits, value_range
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.convert import save_saved_model, tflite_signatures, to_tflite
 from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
+from nvisa_tf.export.photos import with_backbone
 from nvisa_tf.export.signatures import described, frozen_module
-from nvisa_tf.export.verify import Verification, compare, open_encoder, require
+from nvisa_tf.export.verify import TOLERANCE, Verification, compare, open_encoder, require
 from nvisa_tf.io.files import replacing, replacing_folder
 from nvisa_tf.io.names import read_names, shown_names
 from nvisa_tf.models.base import ClusteringModel, ExportSignature
@@ -57,6 +58,7 @@ def export_run(
     data_dir: str = "",
     label_names: Mapping[int, str] | None = None,
     batch: int | None = None,
+    head_only: bool = False,
 ) -> list[ExportedFile]:
     """Write a run's model as files that need nothing else of this package.
 
@@ -69,6 +71,7 @@ def export_run(
       min_agreement: the smallest share of held-out examples to which a quantized encoder must give the Keras
         model's cluster; a float32 file must agree on all.
       data_dir: tensorflow-datasets folder, instead of the run's, or the folder that the run's data file is in now.
+      head_only: of a run with a backbone, export the model of its vectors; else the encoders take photos, with the backbone inside.
       batch: images at a time in TFLite files, for runtimes without a dynamic batch; None for any number.
       label_names: names by label; each cluster is shown by the name of its most frequent held-out label; None: clusters have the names
         that `nvisa-tf name` gave them.
@@ -84,17 +87,23 @@ def export_run(
     if signatures is not None and "cluster" not in signatures:
         raise ValueError("The signature cluster must be among those exported.")
     model, config, directory = load_run(run)
-    offered = model.signatures()
+    splits = load_run_splits(directory, config, data_dir)
+    names = read_names(directory, model.config.n_clusters) if label_names is None else name_clusters(model, splits.test, label_names)
+    about = None if head_only else directory.backbone()
+    answering: Any = model
+    if about:
+        if "keras" in formats:
+            raise ValueError(f"A Keras file has no backbone inside; {directory.model_file} is the model of vectors. Leave keras out.")
+        answering, splits = with_backbone(model, directory, splits)
+    offered = answering.signatures()
     for name in signatures or ():
         if name not in offered:
             raise ValueError(f"The method {config.method} has no signature {name}; it has {', '.join(offered)}.")
     chosen_signatures = {name: offered[name] for name in signatures or offered}
-    splits = load_run_splits(directory, config, data_dir)
-    names = read_names(directory, model.config.n_clusters) if label_names is None else name_clusters(model, splits.test, label_names)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = "uint8" if splits.train.x.dtype == np.uint8 else "float32"
-    job = _Job(model, splits, folder, dtype, quantize, min_agreement, batch)
+    job = _Job(answering, splits, folder, dtype, quantize, min_agreement, batch)
     exported = [file for form in formats for file in job.write(form, chosen_signatures)]
     info = directory.info()
     sidecar.write(
@@ -108,10 +117,11 @@ def export_run(
             "latent_dim": model.config.latent_dim,
             "cluster_names": names,
             "input": {
-                "shape": list(model.config.input_shape),
+                "shape": list(splits.train.shape),
                 "dtype": dtype,
                 "range": value_range(splits.train),
-                "resize": config.data.resizing if splits.train.origin.kind == "folder" else None,
+                "resize": about["resize"] if about else config.data.resizing if splits.train.origin.kind == "folder" else None,
+                "backbone": about["name"] if about else None,
                 "preprocessing": "inside; give raw values as the data set has them",
             },
             "files": [_entry(file) for file in exported],
@@ -152,7 +162,7 @@ def _entry(file: ExportedFile) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    model: ClusteringModel
+    model: Any  # a ClusteringModel, or a PhotoModel
     splits: Splits
     folder: Path
     dtype: str
@@ -203,7 +213,7 @@ class _Job:
         test = self.splits.test
         x, y = np.asarray(test.x[:VERIFIED]), None if test.y is None else test.y[:VERIFIED]
         found = compare(open_encoder(path, form), self.model, x, y)
-        require(found, exact, self.min_agreement)
+        require(found, exact, self.min_agreement, getattr(self.model, "tolerance", TOLERANCE))
         return found
 
     def _file(self, name: str, form: str, quantize: str, found: Verification | None, signatures: dict[str, Any] | None) -> ExportedFile:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.export.runtime import ClusterEncoder
-from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import load_model_file
 
 TIE = 1e-5  # examples whose two best probabilities are closer do not count in the agreement
@@ -37,6 +36,16 @@ class Verification:
     embedding_difference: float | None
     accuracy: float | None
     keras_accuracy: float | None
+
+
+class Answering(Protocol):
+    """What a model has to say of raw examples for an encoder to be held against it; every `ClusteringModel` does."""
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """q(y|x), [n, K]."""
+
+    def embed(self, x: np.ndarray) -> np.ndarray:
+        """[n, D]."""
 
 
 Answers = tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], Callable[[np.ndarray], np.ndarray] | None]
@@ -75,7 +84,7 @@ def open_encoder(path: Path, form: str) -> Answers:
     return classify, (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None
 
 
-def compare(encoder: Answers, model: ClusteringModel, x: np.ndarray, y: np.ndarray | None) -> Verification:
+def compare(encoder: Answers, model: Answering, x: np.ndarray, y: np.ndarray | None) -> Verification:
     """Ask both about raw examples x [n, *input_shape], with labels y [n] or None."""
     classify, embed = encoder
     clusters, probabilities = classify(x)
@@ -91,18 +100,19 @@ def compare(encoder: Answers, model: ClusteringModel, x: np.ndarray, y: np.ndarr
     return Verification(len(x), agreement, float(np.abs(probabilities - expected).max()), difference, *scores)
 
 
-def require(found: Verification, exact: bool, min_agreement: float) -> None:
+def require(found: Verification, exact: bool, min_agreement: float, tolerance: float = TOLERANCE) -> None:
     """Raise RuntimeError, in one sentence, where an encoder is not good enough.
 
     Args:
       found: from `compare`.
-      exact: whether it computes in float32, and so must agree everywhere to `TOLERANCE`.
+      exact: whether it computes in float32, and so must agree everywhere to `tolerance`.
       min_agreement: the smallest share of equal clusters of the others.
+      tolerance: of probabilities.
     """
-    if exact and (found.max_difference >= TOLERANCE or found.agreement < 1):
+    if exact and (found.max_difference >= tolerance or found.agreement < 1):
         raise RuntimeError(
             f"The exported encoder differs from the Keras model by {found.max_difference:.2g} in a probability, with {found.agreement:.2%} "
-            f"equal clusters, on {found.examples} examples; a float32 file must stay below {TOLERANCE:g}."
+            f"equal clusters, on {found.examples} examples; a float32 file must stay below {tolerance:g}."
         )
     if found.agreement < min_agreement:
         raise RuntimeError(

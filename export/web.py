@@ -54,7 +54,9 @@ def export_site(
       RuntimeError: as `export_run`; npm is missing or fails.
     """
     folder = Path(out)
-    _check_shape(RunDirectory.open(run).config().model.input_shape)
+    directory = RunDirectory.open(run)
+    about = directory.backbone()
+    _check_shape(tuple(about["shape"]) if about else directory.config().model.input_shape)
     if quantize == "int8-io":
         raise ValueError("LiteRT.js takes no int8 inputs; choose another --quantize for a web page, such as int8.")
     if folder.exists() and not (folder.is_dir() and ((folder / "models" / sidecar.NAME).is_file() or not any(folder.iterdir()))):
@@ -67,8 +69,8 @@ def export_site(
         exported = export_run(
             run, site / "models", ["tflite"], quantize, min_agreement=min_agreement, data_dir=data_dir, label_names=label_names, batch=1
         )
-        about = sidecar.read(site / "models")
-        write_text(site / "models" / sidecar.NAME, json.dumps({**about, "run": Path(run).name}, indent=2) + "\n")  # no path for all to read
+        written = {**sidecar.read(site / "models"), "run": Path(run).name}  # no path for all to read
+        write_text(site / "models" / sidecar.NAME, json.dumps(written, indent=2) + "\n")
         set_version(site)
     return [dataclasses.replace(file, path=folder / "models" / file.path.name) for file in exported]
 

@@ -154,20 +154,20 @@ class Pictures:
     def _photos(self) -> Photos:
         return photos_of(self._config)
 
-    def read(self, place: int, name: str, side: int) -> np.ndarray:
-        """One of them, uint8 [side, side, 3]; grey where it is not there any more.
+    def read(self, place: int, name: str, shape: tuple[int, int, int]) -> np.ndarray:
+        """One of them, uint8 [H, W, 3]; grey where it is not there any more.
 
         Args:
           place: among the photos.
           name: of its file, where it has one.
-          side: pixels.
+          shape: [H, W, 3].
         """
         from nvisa_tf.io.images import NotAnImageError
 
         photos = self._photos
         try:
             if place < len(photos) and photos.name_of(place) == name:
-                return photos.read(place, (side, side, 3)).values
+                return photos.read(place, shape).values
         except NotAnImageError:
             pass  # it was one when the vectors were made
-        return np.full((side, side, 3), GREY, np.uint8)
+        return np.full(shape, GREY, np.uint8)

@@ -68,7 +68,7 @@ class Examples:
         places = np.concatenate([data.places for data in self._parts])[self._order]
         names, pictures = self.names(), self.data.pictures
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return list(pool.map(lambda i: pictures.read(int(places[i]), str(names[i]), side), indices))
+            return list(pool.map(lambda i: pictures.read(int(places[i]), str(names[i]), (side, side, 3)), indices))
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All of them, piece by piece: (their places [b], the examples [b, *shape]); not in order."""

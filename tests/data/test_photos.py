@@ -92,12 +92,12 @@ def test_pictures_are_of_the_photos_and_grey_where_these_are_gone(x, backbone, t
         Image.fromarray(x[i]).save(tmp_path / "photos" / f"{i}.png")
     data = load_dataset(features(tmp_path / "photos", backbone, tmp_path), split="all").train
     assert data.pictures.are_there
-    np.testing.assert_array_equal(data.pictures.read(1, "1.png", 32), x[1])
-    assert data.pictures.read(1, "other.png", 32).std() == 0
+    np.testing.assert_array_equal(data.pictures.read(1, "1.png", SHAPE), x[1])
+    assert data.pictures.read(1, "other.png", SHAPE).std() == 0
     (tmp_path / "photos" / "2.png").write_bytes(b"nothing")
-    assert data.pictures.read(2, "2.png", 32).std() == 0
+    assert data.pictures.read(2, "2.png", SHAPE).std() == 0
     (tmp_path / "photos").rename(tmp_path / "moved")
-    assert load_dataset(features(tmp_path / "moved", backbone, tmp_path), split="all").train.pictures.read(0, "0.png", 32).std() != 0
+    assert load_dataset(features(tmp_path / "moved", backbone, tmp_path), split="all").train.pictures.read(0, "0.png", SHAPE).std() != 0
     assert not data.pictures.are_there
 
 
