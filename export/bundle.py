@@ -121,7 +121,7 @@ def export_run(
                 "dtype": dtype,
                 "range": value_range(splits.train),
                 "resize": about["resize"] if about else config.data.resizing if splits.train.origin.kind == "folder" else None,
-                "backbone": about["name"] if about else None,
+                **({"backbone": about["name"]} if about else {}),
                 "preprocessing": "inside; give raw values as the data set has them",
             },
             "files": [_entry(file) for file in exported],

@@ -5,7 +5,7 @@
  "n_clusters": K, "latent_dim": D, "cluster_names": [K names],
  "input": {"shape": [...], "dtype": of raw examples, "range": [lowest, highest] of the training data's values,
            "resize": how image files came to the shape, "pad", "crop" or "stretch"; null: the training data had it,
-           "backbone": the network inside that makes vectors of photos; null: none, "preprocessing": where it happens},
+           "backbone": the network inside that makes vectors of photos, if there is one, "preprocessing": where it happens},
  "files": [{"path": beside model.json, "format", "quantize", "bytes", "sha256", "verification": {...} or null,
             "signatures": {name: {"inputs" and "outputs": {name: {"shape": [null for any, ...], "dtype"}}}} or null for Keras}]}
 
