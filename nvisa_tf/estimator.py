@@ -22,6 +22,7 @@ from nvisa_tf.config.presets import automatic, method_of, preset
 from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
+from nvisa_tf.data.photos import features_in_memory
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
@@ -29,7 +30,8 @@ from nvisa_tf.training import Monitor, Trainer
 from nvisa_tf.training.console import ConsoleMonitor
 
 PARAMETERS = {"n_clusters": "n_clusters", "method": "method", "preset": "preset", "seed": "random_state"}  # by the option's name
-OF_FILES = {field.name for field in dataclasses.fields(DataConfig)} - {"scaling"}
+OF_BACKBONE = {"backbone_weights", "backbone_pixels", "backbone_size", "resize"}
+OF_FILES = {field.name for field in dataclasses.fields(DataConfig)} - {"scaling"} - OF_BACKBONE
 OF_RUNS = {"checkpoint_minutes", "keep_checkpoints"}
 LAST_FIT = "warm_start"  # what a run that goes on from it has in place of another run's path
 CONTINUED = {"init_from": LAST_FIT, "eps_start": 0.25}  # as clusters are there; a larger eps would blur them again
@@ -59,6 +61,9 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
       options: any others of `nvisa-tf train --help` by name, with underscores, such as {"epochs": 100}; they win over the preset's.
       warm_start: a second `fit` goes on from the model of the first, with its input scaling and without a new initialization, at an
         eps of 0.25 where the options say no eps_start. The options that the weights depend on must be the same.
+      backbone: a pretrained network that makes vectors of photos, of `nvisa-tf train --backbone`. X is then images [n, h, w] or
+        [n, h, w, c], bytes or floats from 0 to 1, or a list of paths of image files. The options backbone_weights, backbone_pixels,
+        backbone_size and resize go with it. None: X is clustered as it is.
       verbose: 0: nothing is shown; 1: a line for each evaluation; 2: a bar for each stage too. Both go to stderr.
       callbacks: `nvisa_tf.Monitor` objects, which are told of progress and evaluations. `clone` copies them.
 
@@ -80,6 +85,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         random_state: Any = 0,
         options: dict[str, Any] | None = None,
         warm_start: bool = False,
+        backbone: str | None = None,
         verbose: int = 0,
         callbacks: Sequence[Monitor] | None = None,
     ) -> None:
@@ -89,6 +95,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         self.random_state = random_state
         self.options = options
         self.warm_start = warm_start
+        self.backbone = backbone
         self.verbose = verbose
         self.callbacks = callbacks
 
@@ -169,6 +176,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """X as a checked data set; with `reset` its width and its columns' names become the estimator's, else they must be so."""
         if hasattr(X, "element_spec"):  # a tf.data.Dataset
             X = as_dataset(X, constant=True).x
+        if self.backbone:
+            X = features_in_memory(X, self._of_backbone())
         if isinstance(X, np.ma.MaskedArray):
             X = np.ma.filled(X.astype(float), np.nan)
         X = with_known_names(X)
@@ -183,6 +192,10 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             self.n_features_in_ = int(np.prod(x.shape[1:]))
         names = tuple(getattr(self, "feature_names_in_", ()))
         return check(dataclasses.replace(from_array("X", x), origin=Origin(feature_names=names)), constant=not reset)
+
+    def _of_backbone(self) -> DataConfig:
+        given = {name: value for name, value in _checked(self.options or {}).items() if name in OF_BACKBONE}
+        return DataConfig(backbone=str(self.backbone), **given)
 
     def _validated(self, X: Any, reset: bool) -> Any:
         # What is not finite is refused later, with its place.
@@ -215,6 +228,10 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             chosen = {**chosen, **{option: value for option, value in CONTINUED.items() if option in known}}
             chosen.update(without_initialization(self.method))
             options = {option: value for option, value in options.items() if option not in INITIALIZATIONS}
+        if self.backbone:
+            options = {option: value for option, value in options.items() if option not in OF_BACKBONE}
+        elif given := sorted(OF_BACKBONE & set(options)):
+            raise ValueError(f"options has {given[0]}, which goes with a backbone, and there is none; leave it out.")
         return default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": seed})
 
 

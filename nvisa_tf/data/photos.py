@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ import numpy as np
 
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.dataset import Dataset, Origin
+from nvisa_tf.data.dataset import Dataset, Origin, from_array
 
 if TYPE_CHECKING:
     from nvisa_tf.backbones import Backbone, Photos
 
 FLOAT_WHITE = 1.0  # of images of floats, whose format says nothing
+BATCH = 32  # photos in memory at a time
 GREY = 128  # of a picture that is not there any more
 
 
@@ -73,6 +75,48 @@ def features_of(config: DataConfig, tell: Callable[[str], None], backbone: Backb
         backbone = load_backbone(config.backbone, config.backbone_weights, config.backbone_pixels, config.backbone_size)
     found = extract(photos, backbone, tell)
     return dataclasses.replace(read_array(str(found.path)), name=Path(photos.name).name or photos.name)
+
+
+def features_in_memory(x: Any, config: DataConfig) -> np.ndarray:
+    """The vectors that a backbone makes of images in memory or of image files, float32 [n, F]; nothing is kept but the network.
+
+    Args:
+      x: images [n, h, w], [n, h, w, 1] or [n, h, w, 3], bytes, or floats from 0 to 1; or a sequence of paths.
+      config: what it says of the backbone and resize counts.
+
+    Raises:
+      ValueError: no images, a file that cannot be read as one; and as `nvisa_tf.backbones.load_backbone`.
+      FileNotFoundError: as `nvisa_tf.backbones.load_backbone`.
+    """
+    from nvisa_tf.backbones.sources import ArrayPhotos
+    from nvisa_tf.io.images import load_image
+
+    backbone = _loaded(config.backbone, config.backbone_weights, config.backbone_pixels, config.backbone_size)
+    read: Callable[[int], np.ndarray]
+    if isinstance(x, Sequence) and len(x) and all(isinstance(one, (str, os.PathLike)) for one in x):
+        n = len(x)
+
+        def read(place: int) -> np.ndarray:
+            return load_image(x[place], backbone.shape, resize=config.resizing)
+    else:
+        whole = from_array("X", x)
+        photos = ArrayPhotos("X", whole.x, whole.max_value or FLOAT_WHITE, {}, config.resizing)
+        n = len(photos)
+
+        def read(place: int) -> np.ndarray:
+            return photos.read(place, backbone.shape).values
+
+    if not n:
+        raise ValueError("X has no images; a backbone needs at least one.")
+    batches = (range(start, min(start + BATCH, n)) for start in range(0, n, BATCH))
+    return np.concatenate([backbone.features(np.stack([read(place) for place in batch])) for batch in batches])
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(name: str, weights: str, pixels: str, side: int) -> Backbone:
+    from nvisa_tf.backbones import load_backbone
+
+    return load_backbone(name, weights, pixels, side)
 
 
 def by_run(config: DataConfig, about: Mapping[str, Any], dataset: str, data_dir: str = "") -> DataConfig:
