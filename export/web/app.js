@@ -137,7 +137,9 @@ function listen() {
   $('clear').addEventListener('click', () => pad.clear());
   $('centre').addEventListener('change', () => drawingChanged(false));
   $('again').addEventListener('click', () => { seed++; after(sample); });
-  $('files').addEventListener('change', event => after(() => classifyFiles([...event.target.files])));
+  for (const id of ['files', 'photo']) {
+    $(id).addEventListener('change', event => after(() => classifyFiles([...event.target.files])));
+  }
   addEventListener('dragover', event => { event.preventDefault(); $('drop').classList.add('over'); });
   addEventListener('dragleave', () => $('drop').classList.remove('over'));
   addEventListener('drop', event => {
@@ -146,6 +148,13 @@ function listen() {
     const files = [...event.dataTransfer.files];
     after(() => classifyFiles(files));
   });
+}
+
+/** Photos are not drawn: a place to drop them, and the camera of a phone. */
+function forPhotos() {
+  for (const id of ['pad', 'drawing-tools', 'pen-state', 'dark']) $(id).hidden = true;
+  for (const id of ['drop-here', 'camera']) $(id).hidden = false;
+  $('input-heading').textContent = 'Photos';
 }
 
 /** Keep what the page has loaded, so that it opens without a network from now on. */
@@ -171,6 +180,7 @@ async function start() {
   document.title = $('title').textContent = `Clusters of ${name}`;
   $('about').textContent = `${count} clusters found without labels by nvisa-tf, in images of ${width} x ${height} pixels. All runs in this browser.`;
   $('samples-section').hidden = !models.generate;
+  if (input.backbone) forPhotos();
   listen();
   document.body.dataset.ready = 'yes';
   await keepForOffline();

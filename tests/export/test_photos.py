@@ -13,6 +13,7 @@ from nvisa_tf import RunConfig, load_dataset
 from nvisa_tf.data import load_splits
 from nvisa_tf.export.bundle import export_run
 from nvisa_tf.export.runtime import ClusterEncoder
+from nvisa_tf.export.web import export_site
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.runs import workflows
 
@@ -129,3 +130,23 @@ def test_a_tflite_backbone_cannot_be_put_inside(run, tmp_path):
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match=r"small\.tflite is a TFLite file, which cannot be put into another one"):
         export_run(tmp_path / "run", tmp_path / "e", ["tflite"])
+
+
+def test_a_photo_in_the_browser(run, tmp_path, browser, served):
+    """There is nothing to draw, and a photo of another size gets the cluster that `classify` gives it."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    export_site(run, tmp_path / "site")
+    theirs = clusters_of(run)
+    with served(tmp_path / "site") as url:
+        browser.get(url)
+        WebDriverWait(browser, 60).until(lambda _: not browser.find_element("id", "about").text.startswith("Loading"))
+        shown = {
+            name: browser.find_element("id", name).is_displayed() for name in ("pad", "dark", "samples-section", "camera", "drop-here")
+        }
+        assert shown == {"pad": False, "dark": False, "samples-section": False, "camera": True, "drop-here": True}
+        files = ["a/00.png", "b/01.png"]
+        browser.find_element("id", "files").send_keys("\n".join(str(run.parent / "photos" / name) for name in files))
+        WebDriverWait(browser, 60).until(lambda _: len(browser.find_elements("css selector", "#gallery button")) == 2)
+        found = [int(button.get_attribute("data-cluster")) for button in browser.find_elements("css selector", "#gallery button")]
+    assert found == [theirs[name] for name in files]

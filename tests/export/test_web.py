@@ -1,12 +1,8 @@
 """The exported site in a real browser; where there is none, only the export itself."""
 
-import contextlib
-import functools
-import http.server
 import json
 import os
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -18,8 +14,6 @@ from nvisa_tf.export import web
 from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.export.web import RUNTIME, export_site
 from nvisa_tf.runs.workflows import finish_run, load_run, start_run
-
-REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
 
 
 @pytest.fixture(scope="module")
@@ -81,41 +75,6 @@ def test_only_images_have_a_page(shape):
         web._check_shape(shape)
 
 
-@contextlib.contextmanager
-def served(folder):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """Headless Chromium by its driver."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver and shutil.which("npm")):
-        if REQUIRED:
-            pytest.fail("chromium, chromedriver and npm are required here, and one is missing")
-        pytest.skip("needs chromium, chromedriver and npm")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for word in ["headless", *quiet.split(), f"user-data-dir={tmp_path / 'chromium'}"]:
-        options.add_argument(f"--{word}")
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield found
-    found.quit()
-
-
 def assert_values_of_pixels(browser):
     """Every grey, in several ranges, inverted or not, there and back."""
     for dtype, low, high in (("uint8", 0, 255), ("uint8", 0, 16), ("float32", 0, 16), ("float32", -1, 1)):
@@ -138,7 +97,7 @@ def assert_values_of_pixels(browser):
                 np.testing.assert_array_equal(np.reshape(rgba, (256, 4)), np.stack([bytes_] * 3 + [np.full(256, 255)], 1))
 
 
-def test_a_model_without_samples_in_the_browser(bar_images, tmp_path, browser):
+def test_a_model_without_samples_in_the_browser(bar_images, tmp_path, browser, served):
     """DEC's clusters, and no place for samples that it cannot draw."""
     from selenium.webdriver.support.wait import WebDriverWait
 
@@ -162,7 +121,7 @@ def test_a_model_without_samples_in_the_browser(bar_images, tmp_path, browser):
         WebDriverWait(browser, 60).until(lambda _: browser.find_element("id", "answer").text == f"cluster {expected}")
 
 
-def test_in_the_browser(bars_run, tmp_path, browser):
+def test_in_the_browser(bars_run, tmp_path, browser, served):
     """100 images as files, drawing by keyboard, samples, and no network once loaded."""
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.wait import WebDriverWait
