@@ -71,6 +71,8 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
     if train.origin.kind == "folder":  # whatever images the folder has later
         config = config.replace({"image_shape": train.shape})
+    if train.origin.kind == "folder" or config.data.backbone:  # whatever "auto" means later
+        config = config.replace({"resize": config.data.resizing})
     config = config.with_absolute_paths()  # so that the run can be resumed from another folder
     config = config.replace(precision.decided(config.options(), precision.multiplies_bfloat16()))  # and on another machine
     model = build_model(config, splits)
