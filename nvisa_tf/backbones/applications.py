@@ -28,6 +28,7 @@ def load(application: Application, weights: str, side: int) -> keras.Model:
     name = application.keras_name.lower()
     options: dict[str, Any] = {"include_top": False, "pooling": "avg", "input_shape": (side, side, 3)}
     if weights:
+        _check_file(weights)  # before the network is made, which takes seconds
         network = make(weights=None, **options)
         _load_file(network, name, weights)
     else:
@@ -37,11 +38,14 @@ def load(application: Application, weights: str, side: int) -> keras.Model:
     return keras.Model(photos, network(preprocess(photos)))
 
 
-def _load_file(network: Any, name: str, path: str) -> None:
+def _check_file(path: str) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file of weights {path}.")
     if not path.lower().endswith((".h5", ".keras")):
         raise ValueError(f"The weights {path} must be an .h5 file, as Keras names and writes them.")
+
+
+def _load_file(network: Any, name: str, path: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=UNFILLED)
