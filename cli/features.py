@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from pathlib import Path
 
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
@@ -56,6 +57,8 @@ def run(flags: argparse.Namespace) -> int:
     if flags.batch_size < 1:
         raise ValueError(f"--batch-size is {flags.batch_size}; it must be at least 1.")
     output = check_writable(flags.output, (".npy",))
+    if Path(f"{output}.json").is_dir():
+        raise ValueError(f"The description {output}.json cannot be written: it is a folder.")
     if not is_file(flags.backbone):
         application(flags.backbone)  # a wrong name is told before TensorFlow loads
     with quiet_stderr():
@@ -76,6 +79,10 @@ def run(flags: argparse.Namespace) -> int:
             shutil.copyfile(source, temporary)
     import numpy as np
 
+    from nvisa_tf.data.array_files import read_array
+
+    for remark in read_array(str(output)).origin.remarks:
+        print(f"nvisa-tf: {remark}", file=sys.stderr)
     values = np.load(output, mmap_mode="r")
     how = " (from the cache)" if found.was_there else ""
     print(f"{output}: {len(values):,} vectors of {values.shape[1]:,} values{how}. Cluster them with: nvisa-tf train --dataset {output}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,8 +91,12 @@ def _by_backbone(name: str, data_dir: str, config: DataConfig, about: Mapping[st
 
 
 def _check_backbone(name: str, its: Mapping[str, Any], run: RunDirectory) -> None:
-    """Raise ValueError for features by another network than the run was trained on; where either is not known, nothing is said."""
+    """Raise ValueError for features by another network than the run was trained on; where they do not say theirs, that is told."""
     ours = run.backbone()
+    if ours and not its:
+        print(
+            f"nvisa-tf: {name} does not say what made its vectors; they must be by {ours['name']}, as those of {run.path}.", file=sys.stderr
+        )
     if ours and its and any(ours[part] != its[part] for part in ("name", "weights_sha256", "pixels")):
         what = f"{its['name']}" if its["name"] != ours["name"] else f"{its['name']} with other weights or pixels"
         raise ValueError(f"{name} has features by {what}, and {run.path} was trained on those by {ours['name']}; make them by that one.")

@@ -27,7 +27,9 @@ def next_steps(run: Path, dataset: str, train: Dataset, capabilities: Collection
         steps.append(f"nvisa-tf sample {path} --output samples.png")
     if "density" in capabilities:
         steps.append(f"nvisa-tf evaluate {path} --samples 1000")
-    return [*steps, f"nvisa-tf export {path} --format tflite"]
+    # A TFLite file cannot be put inside another one.
+    alone = " --head-only" if str(train.origin.backbone.get("name", "")).endswith(".tflite") else ""
+    return [*steps, f"nvisa-tf export {path} --format tflite{alone}"]
 
 
 def new_input(dataset: str, train: Dataset) -> str:

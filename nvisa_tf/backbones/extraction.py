@@ -96,8 +96,11 @@ def extract(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = (folder or cache_folder()) / f"{key}.npy"
     if path.is_file() and sidecar(path).is_file():
-        _say_where(sidecar(path), photos, backbone)
-        return Extraction(path, True)
+        if _is_whole(path):
+            _say_where(sidecar(path), photos, backbone)
+            return Extraction(path, True)
+        tell(f"{photos.name}: the features in {path} are damaged, and are made again")
+        sidecar(path).unlink()
     work = path.with_suffix(".unfinished")
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -155,8 +158,20 @@ def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: 
     about |= {"made_by": {**backbone.loaded_by}, "of": photos.source}
     about |= {"left_out": names, **labels, "remarks": photos.remarks(state.tally, names)}
     as_array(work / "features.bin", len(places), backbone.width, path)
+    with open(path, "rb") as file:
+        about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     write_text(sidecar(path), json.dumps(about))  # after the array: where it is, the array is whole
     shutil.rmtree(work)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a finished file is as it was written."""
+    try:
+        known = json.loads(sidecar(path).read_text(encoding="utf-8"))["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == known
 
 
 def _say_where(file: Path, photos: Photos, backbone: Backbone) -> None:

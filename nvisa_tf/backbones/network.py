@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def _of_keras(name: str, model: Any, pixels: str) -> Backbone:
 
 
 def _of_file(path: str, pixels: str, side: int) -> Backbone:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a .keras file, or is cut off; save it again with model.save.")
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, TypeError) as error:
@@ -117,6 +120,8 @@ def _of_file(path: str, pixels: str, side: int) -> Backbone:
         ) from error
     name = Path(path).name
     shape = getattr(network, "input_shape", None)
+    if isinstance(shape, list | dict):
+        raise ValueError(f"{name} takes several inputs; a backbone takes one photo, [height, width, 3].")
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
         raise ValueError(f"{name} takes inputs of the shape {_shape(shape)}; a backbone takes one photo, [height, width, 3].")
     fixed = tuple(shape[1:3])

@@ -171,6 +171,8 @@ def described(path: str, dataset: Dataset) -> Dataset:
         pictures = Pictures(DataConfig(dataset=about["of"], resize=about["resize"])) if about["of"] else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}, which describes {path}, is damaged; make the features again.") from error
+    if any(values is not None and len(values) != about["n"] for values in (ids, rows, y)):
+        raise ValueError(f"{file}, which describes {path}, has not as many names or labels as examples; make the features again.")
     if dataset.x.shape != shape:
         raise ValueError(
             f"{file} describes {shape[0]} examples of {shape[1]} values, and {path} has {list(dataset.x.shape)}; make the features again, "

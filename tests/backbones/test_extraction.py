@@ -72,6 +72,24 @@ def test_nothing_is_made_twice_and_a_change_makes_it_anew(folder, tmp_path):
     assert not extract(of_folder(folder), other, quiet, 8, tmp_path).was_there
 
 
+@pytest.mark.parametrize("what", ["value", "end", "description"])
+def test_a_damaged_cache_is_told_and_made_again(folder, tmp_path, what):
+    first = extract(of_folder(folder), Sums().backbone, quiet, 8, tmp_path)
+    good = first.path.read_bytes()
+    if what == "value":
+        first.path.write_bytes(good[:-4] + b"\xff" * 4)
+    elif what == "end":
+        first.path.write_bytes(good[:-100])
+    else:
+        sidecar(first.path).write_text(sidecar(first.path).read_text()[:100])
+    told = []
+    again = extract(of_folder(folder), Sums().backbone, told.append, 8, tmp_path)
+    assert not again.was_there
+    assert told == [f"{folder}: the features in {first.path} are damaged, and are made again"]
+    assert again.path.read_bytes() == good
+    assert extract(of_folder(folder), Sums().backbone, quiet, 8, tmp_path).was_there
+
+
 @pytest.mark.parametrize("after", [0, 4, 12, 20])
 def test_what_was_stopped_goes_on_bit_for_bit(folder, tmp_path, after):
     whole = extract(of_folder(folder), Sums().backbone, quiet, 4, tmp_path / "whole")

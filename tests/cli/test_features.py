@@ -37,7 +37,7 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     output = tmp_path / "f.npy"
     words = ["features", photos, "--backbone", backbones[0], "--backbone-pixels", "unit", "--output", output]
     code, out, err = cli(*words)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "nvisa-tf: The folders are labels, which only score: a, b.\n")
     assert f"{output}: 24 vectors of 6 values. Cluster them with: nvisa-tf train --dataset {output}" in out
     code, out, _ = cli(*words)
     assert code == 0
@@ -55,6 +55,11 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     assert "has features by small.keras with other weights or pixels, and" in err
     assert not (tmp_path / "c.csv").exists()
     assert cli("predict", run, "--input", output, "--output", tmp_path / "c.csv")[0] == 0
+    bare = tmp_path / "bare.npy"
+    bare.write_bytes(output.read_bytes())
+    code, _, err = cli("predict", run, "--input", bare, "--output", tmp_path / "c.csv")
+    assert code == 0
+    assert "bare.npy does not say what made its vectors; they must be by small.keras" in err
 
 
 @pytest.mark.parametrize(

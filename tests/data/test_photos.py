@@ -1,6 +1,7 @@
 """Data sets as photos for a backbone, and files of features with what is said beside them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,15 @@ def test_what_lies_beside_must_be_of_this_file(x, backbone, tmp_path):
     with open(f"{path}.json", "a") as file:
         file.write("}")
     with pytest.raises(ValueError, match="is damaged; make the features again"):
+        load_dataset(path)
+
+
+def test_as_many_names_as_examples(x, backbone, tmp_path):
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(12) % 3)
+    path = features(tmp_path / "a.npz", backbone, tmp_path)
+    about = json.loads(Path(f"{path}.json").read_text())
+    Path(f"{path}.json").write_text(json.dumps({**about, "y": about["y"][:5]}))
+    with pytest.raises(ValueError, match="has not as many names or labels as examples"):
         load_dataset(path)
 
 
