@@ -113,7 +113,7 @@ def test_without_the_photos_nothing_can_be_checked(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     toml = (tmp_path / "run" / "config.toml").read_text().replace(str(run.parent / "photos"), str(tmp_path / "f.npy"))
     lines = ['backbone = ""' if line.startswith("backbone = ") else line for line in toml.splitlines() if "backbone_pixels" not in line]
-    (tmp_path / "run" / "config.toml").write_text("\n".join(lines))
+    (tmp_path / "run" / "config.toml").write_text("\n".join(lines).replace('resize = "crop"', 'resize = "auto"'))
     with pytest.raises(ValueError, match="are no longer where they were, and some are needed to check the file"):
         export_run(tmp_path / "run", tmp_path / "e", ["tflite"])
     assert not (tmp_path / "e").exists()
