@@ -57,7 +57,7 @@ def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
     from nvisa_tf.data.loaders import read_examples
 
     config, by_name = run.config(), name in DATASETS and not Path(name).exists()
-    if (by_name or not _is_vectors(name)) and (about := run.backbone()):
+    if (about := run.backbone()) and (by_name or not _is_vectors(name)):
         return _by_backbone(name, data_dir, config.data, about, run)
     if by_name:
         with quiet_stderr():

@@ -73,11 +73,11 @@ def with_backbone(model: ClusteringModel, run: RunDirectory, splits: Splits) -> 
         raise ValueError(
             f"{backbone.name} is a TFLite file, which cannot be put into another one; export the model of its vectors by head_only."
         )
-    parts = [(name, photos_of(data, backbone.shape, PHOTOS)) for name, data in splits.parts()]
+    parts = [(name, some_photos(data, backbone.shape, PHOTOS)) for name, data in splits.parts()]
     return PhotoModel(model, backbone), Splits(parts[0][1], parts[-1][1], splits.description)
 
 
-def photos_of(data: Dataset, shape: tuple[int, int, int], most: int) -> Dataset:
+def some_photos(data: Dataset, shape: tuple[int, int, int], most: int) -> Dataset:
     """Some of the photos that vectors were made of, evenly spread, as bytes.
 
     Raises:

@@ -151,8 +151,7 @@ def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: 
     places = [place for place in range(len(photos)) if place not in gone]
     if not places:
         shutil.rmtree(work)
-        nothing: Callable[[Any], str] = getattr(photos, "nothing_read", lambda _: f"{photos.name} has no photo that can be read.")
-        raise ValueError(nothing(names))
+        raise ValueError(photos.nothing_read(names))
     labels = photos.labels(places)
     about = {**identity, "name": photos.name, "n": len(places), "width": backbone.width, "rows": places if gone else None}
     about |= {"made_by": {**backbone.loaded_by}, "of": photos.source}

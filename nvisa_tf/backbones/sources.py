@@ -49,6 +49,9 @@ class Photos(Protocol):
     def fingerprint(self) -> str:
         """What tells these photos from others, SHA-256."""
 
+    def nothing_read(self, left_out: Sequence[tuple[str, str]]) -> str:
+        """A sentence for where none could be read; `left_out` as for `remarks`."""
+
     def remarks(self, tally: Tally, left_out: Sequence[tuple[str, str]]) -> list[str]:
         """Sentences on how they were taken; `tally`: of those that were read; `left_out`: names of those that were not, and why."""
 
@@ -171,3 +174,7 @@ class ArrayPhotos:
     def remarks(self, tally: Tally, left_out: Sequence[tuple[str, str]]) -> list[str]:
         """None."""
         return []
+
+    def nothing_read(self, left_out: Sequence[tuple[str, str]]) -> str:
+        """Never needed: an array's images can be read."""
+        return f"{self.name} has no image that can be read."

@@ -73,9 +73,12 @@ def read(paths: Sequence[str], plans: Sequence[Plan]) -> dict[Plan, Result]:
 
 
 def digest(config: RunConfig) -> str:
-    """A short name for the method and those options that change what comes of it, wherever its files are."""
-    apart = UNFELT | {"autoencoder_from"}
-    told = {name: value for name, value in config.options().items() if name not in apart}
+    """A short name for the method and those options that change what comes of it, wherever its files are.
+
+    Options at their defaults do not count, so that a later version with options more knows the same run.
+    """
+    apart, default = UNFELT | {"autoencoder_from"}, RunConfig.of(config.method).options()
+    told = {name: value for name, value in config.options().items() if name not in apart and value != default[name]}
     return hashlib.sha256(json.dumps([config.method, told], sort_keys=True).encode()).hexdigest()[:12]
 
 

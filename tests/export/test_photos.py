@@ -68,10 +68,10 @@ def test_an_encoder_takes_photos_and_answers_as_the_run_does(run, exported):
 
 
 def test_the_photos_are_those_that_the_backbone_saw(run):
-    from nvisa_tf.export.photos import photos_of
+    from nvisa_tf.export.photos import some_photos
 
     splits = workflows.load_run_splits(RunDirectory.open(run), RunDirectory.open(run).config())
-    some = photos_of(splits.train, (32, 32, 3), 5)
+    some = some_photos(splits.train, (32, 32, 3), 5)
     pixels = load_dataset(run.parent / "photos", image_shape=(32, 32, 3), resize="crop", split="all").train
     np.testing.assert_array_equal(some.x, pixels.x[::5])
 
