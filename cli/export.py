@@ -76,7 +76,7 @@ def run(flags: argparse.Namespace) -> int:
         else:
             from nvisa_tf.export.bundle import export_run
 
-            formats = FORMATS if flags.format == "all" else (flags.format,)
+            formats: tuple[str, ...] = FORMATS if flags.format == "all" else (flags.format,)
             if flags.format == "all" and run_directory.backbone() and not flags.head_only:
                 formats = tuple(form for form in FORMATS if form != "keras")  # which has no backbone inside
             signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else None
