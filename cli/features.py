@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from pathlib import Path
 
 from nvisa_tf.cli.files import check_writable
 from nvisa_tf.cli.main import quiet_stderr
@@ -13,7 +12,7 @@ from nvisa_tf.cli.process import end_on_signals
 from nvisa_tf.config.backbones import PIXELS, application, is_file
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.io.files import replacing
+from nvisa_tf.io.files import description_of, replacing
 from nvisa_tf.io.images import RESIZE
 
 
@@ -57,33 +56,35 @@ def run(flags: argparse.Namespace) -> int:
     if flags.batch_size < 1:
         raise ValueError(f"--batch-size is {flags.batch_size}; it must be at least 1.")
     output = check_writable(flags.output, (".npy",))
-    if Path(f"{output}.json").is_dir():
-        raise ValueError(f"The description {output}.json cannot be written: it is a folder.")
+    if description_of(output).is_dir():
+        raise ValueError(f"The description {description_of(output)} cannot be written: it is a folder.")
     if not is_file(flags.backbone):
         application(flags.backbone)  # a wrong name is told before TensorFlow loads
     with quiet_stderr():
-        from nvisa_tf.backbones import extract, load_backbone
-        from nvisa_tf.backbones.extraction import sidecar
-        from nvisa_tf.data.photos import photos_of
-    photos = photos_of(DataConfig(dataset=flags.input, data_dir=flags.data_dir, resize=flags.resize))
-    backbone = load_backbone(flags.backbone, flags.backbone_weights, flags.backbone_pixels, flags.backbone_size)
+        from nvisa_tf.data.array_files import read_array
+        from nvisa_tf.data.photos import extraction_of
+    asked = DataConfig(
+        dataset=flags.input,
+        data_dir=flags.data_dir,
+        resize=flags.resize,
+        backbone=flags.backbone,
+        backbone_weights=flags.backbone_weights,
+        backbone_pixels=flags.backbone_pixels,
+        backbone_size=flags.backbone_size,
+    )
     end_on_signals()
     try:
-        found = extract(photos, backbone, lambda text: print(text, flush=True), flags.batch_size)
+        found = extraction_of(asked, lambda text: print(text, flush=True), batch_size=flags.batch_size)
     except KeyboardInterrupt:
         print("\nnvisa-tf: what is made is kept; the same command goes on with it.", file=sys.stderr)
         raise
-    sidecar(output).unlink(missing_ok=True)  # else it would describe the new file, for a moment
-    for source, target in ((found.path, output), (sidecar(found.path), sidecar(output))):
+    description_of(output).unlink(missing_ok=True)  # else it would describe the new file, for a moment
+    for source, target in ((found.path, output), (description_of(found.path), description_of(output))):
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
-    import numpy as np
-
-    from nvisa_tf.data.array_files import read_array
-
-    for remark in read_array(str(output)).origin.remarks:
+    made = read_array(str(output))
+    for remark in made.origin.remarks:
         print(f"nvisa-tf: {remark}", file=sys.stderr)
-    values = np.load(output, mmap_mode="r")
     how = " (from the cache)" if found.was_there else ""
-    print(f"{output}: {len(values):,} vectors of {values.shape[1]:,} values{how}. Cluster them with: nvisa-tf train --dataset {output}")
+    print(f"{output}: {len(made):,} vectors of {made.shape[0]:,} values{how}. Cluster them with: nvisa-tf train --dataset {output}")
     return 0

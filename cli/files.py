@@ -63,9 +63,8 @@ def examples_of(name: str, data_dir: str, run: RunDirectory) -> Dataset:
         with quiet_stderr():
             import tensorflow  # noqa: F401, as loading the data would
         return load_dataset(name, data_dir=data_dir).test
-    data = dataclasses.replace(
-        config.data, image_shape=config.model.input_shape, backbone="", backbone_weights="", backbone_pixels="", backbone_size=0
-    )
+    # With a backbone these are vectors, and there is no shape of images.
+    data = config.data if config.data.backbone else dataclasses.replace(config.data, image_shape=config.model.input_shape)
     found = read_examples(name, data, run.table(), constant=True)
     _check_backbone(name, found.origin.backbone, run)
     return in_range_of(found, run) if found.origin.kind == "folder" else found

@@ -31,6 +31,7 @@ class PhotoModel:
 
     def __init__(self, model: ClusteringModel, backbone: Backbone) -> None:
         self.config, self._model, self._backbone = model.config, model, backbone
+        self._latest: tuple[np.ndarray, np.ndarray] | None = None
 
     def signatures(self) -> dict[str, ExportSignature]:
         """Those of the model that answer for examples, with the backbone before them."""
@@ -53,7 +54,11 @@ class PhotoModel:
         return self._model.embed(self._features(photos))
 
     def _features(self, photos: np.ndarray) -> np.ndarray:
-        return np.concatenate([self._backbone.features(photos[start : start + BATCH]) for start in range(0, len(photos), BATCH)])
+        # A check asks about the same photos by predict_proba and by embed, and the backbone takes nearly all of the time.
+        if self._latest is None or self._latest[0] is not photos:
+            batches = (photos[start : start + BATCH] for start in range(0, len(photos), BATCH))
+            self._latest = photos, np.concatenate([self._backbone.features(batch) for batch in batches])
+        return self._latest[1]
 
 
 def with_backbone(model: ClusteringModel, run: RunDirectory, splits: Splits) -> tuple[PhotoModel, Splits]:
@@ -89,5 +94,5 @@ def some_photos(data: Dataset, shape: tuple[int, int, int], most: int) -> Datase
             "the model of their vectors by head_only."
         )
     some = data.spread(most)
-    x = np.stack([data.pictures.read(int(place), str(name), shape) for place, name in zip(some.places, some.names, strict=True)])
+    x = np.stack(data.pictures.read_all(some.places, some.names, shape))
     return dataclasses.replace(some, x=x, max_value=255.0, rows=some.places, origin=Origin(), pictures=None)

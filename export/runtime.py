@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+
+from nvisa_tf.io.litert import dequantized, open_interpreter, quantized
 
 
 class ClusterEncoder:
@@ -34,14 +35,9 @@ class ClusterEncoder:
             content = Path(path).read_bytes()
         except OSError as error:
             raise ValueError(f"The encoder {path} cannot be read: {error.strerror}.") from error
-        # The interpreter would end the process, or read past the end, on some files that are no model.
-        if content[4:8] != b"TFL3":
-            raise ValueError(f"{path} is not a TFLite file; give an encoder that nvisa-tf export --format tflite wrote.")
-        try:
-            self._interpreter = Interpreter(model_content=content, num_threads=threads)
-            signatures = self._interpreter.get_signature_list()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is damaged or needs a newer ai-edge-litert ({str(error).splitlines()[0]}).") from error
+        hint = "; give an encoder that nvisa-tf export --format tflite wrote"
+        self._interpreter = open_interpreter(content, path, hint, threads)
+        signatures = self._interpreter.get_signature_list()
         if "cluster" not in signatures:
             raise ValueError(
                 f"{path} has no signature 'cluster' (it has {', '.join(signatures) or 'none'}); it is not an nvisa-tf encoder."
@@ -50,10 +46,10 @@ class ClusterEncoder:
         self._outputs = {name: runner.get_output_details() for name, runner in self._runners.items()}  # slow to ask for
         self.has_embed = "embed" in signatures
         image = self._runners["cluster"].get_input_details()["image"]
-        self._quantization = image["quantization"] if image["dtype"] == np.int8 else None
+        self._quantized_input = image if image["dtype"] == np.int8 else None
         self._fixed_batch = int(image["shape_signature"][0]) if image["shape_signature"][0] > 0 else None
         self.shape = tuple(int(n) for n in image["shape_signature"][1:])
-        self.dtype = np.dtype(np.float32 if self._quantization else image["dtype"])
+        self.dtype = np.dtype(np.float32 if self._quantized_input else image["dtype"])
         self.n_clusters = int(self._outputs["cluster"]["probabilities"]["shape_signature"][-1])
 
     def classify(self, images: Any, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -100,14 +96,10 @@ class ClusterEncoder:
             raise ValueError("The images have fractions; this encoder takes bytes, 0 to 255, as the data set has them.")
 
     def _quantized(self, images: np.ndarray) -> np.ndarray:
-        if self._quantization is None:
+        if self._quantized_input is None:
             return np.ascontiguousarray(images, self.dtype)
-        scale, zero = self._quantization
-        return np.clip(np.round(images / scale) + zero, -128, 127).astype(np.int8)
+        return quantized(images, self._quantized_input)
 
 
 def _dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    if values.dtype != np.int8:
-        return values
-    scale, zero = details["quantization"]
-    return (values.astype(np.float32) - zero) * np.float32(scale)
+    return dequantized(values, details) if values.dtype == np.int8 else values

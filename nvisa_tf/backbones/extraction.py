@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from nvisa_tf.backbones.network import Backbone
 from nvisa_tf.backbones.sources import Photos
-from nvisa_tf.io.files import write_text
+from nvisa_tf.io.files import description_of, write_text
 from nvisa_tf.io.image_folders import Tally
 from nvisa_tf.io.images import NotAnImageError
 
@@ -71,11 +71,6 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "nvisa-tf")
 
 
-def sidecar(path: str | os.PathLike[str]) -> Path:
-    """The file that says what a file of features is."""
-    return Path(f"{os.fspath(path)}.json")
-
-
 def extract(
     photos: Photos, backbone: Backbone, tell: Callable[[str], None], batch_size: int = BATCH, folder: Path | None = None
 ) -> Extraction:
@@ -95,12 +90,12 @@ def extract(
     identity = {"version": VERSION, "backbone": backbone.about(), "resize": photos.resize, "photos": photos.fingerprint()}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = (folder or cache_folder()) / f"{key}.npy"
-    if path.is_file() and sidecar(path).is_file():
+    if path.is_file() and description_of(path).is_file():
         if _is_whole(path):
-            _say_where(sidecar(path), photos, backbone)
+            _say_where(description_of(path), photos, backbone)
             return Extraction(path, True)
         tell(f"{photos.name}: the features in {path} are damaged, and are made again")
-        sidecar(path).unlink()
+        description_of(path).unlink()
     work = path.with_suffix(".unfinished")
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -111,7 +106,7 @@ def extract(
         ) from error
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0):
-            if not sidecar(path).is_file():
+            if not description_of(path).is_file():
                 _fill(photos, backbone, work, batch_size, tell)
                 _finish(photos, backbone, identity, work, path)
     except Timeout as error:
@@ -159,14 +154,14 @@ def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: 
     as_array(work / "features.bin", len(places), backbone.width, path)
     with open(path, "rb") as file:
         about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    write_text(sidecar(path), json.dumps(about))  # after the array: where it is, the array is whole
+    write_text(description_of(path), json.dumps(about))  # after the array: where it is, the array is whole
     shutil.rmtree(work)
 
 
 def _is_whole(path: Path) -> bool:
     """Whether a finished file is as it was written."""
     try:
-        known = json.loads(sidecar(path).read_text(encoding="utf-8"))["sha256"]
+        known = json.loads(description_of(path).read_text(encoding="utf-8"))["sha256"]
     except (ValueError, KeyError, TypeError):
         return False
     with open(path, "rb") as file:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from nvisa_tf.backbones.pixels import scaled_pixels
 from nvisa_tf.config.backbones import PIXELS
+from nvisa_tf.io.litert import dequantized, open_interpreter, quantized
 
 
 class Network:
@@ -23,6 +24,7 @@ class Network:
       shape: of one photo, [H, W, 3].
       width: of its features.
       pixels: the values that it is given.
+      sha256: of the file.
 
     Raises:
       ValueError: a file that holds no such network, or that does not say which values it wants.
@@ -31,11 +33,9 @@ class Network:
     def __init__(self, path: str, pixels: str) -> None:
         self.name = Path(path).name
         content = Path(path).read_bytes()
-        # The interpreter would end the process, or read past the end, on some files that are no model.
-        if content[4:8] != b"TFL3":
-            raise ValueError(f"{path} is not a TFLite file.")
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self._interpreter = open_interpreter(content, path)
         try:
-            self._interpreter = Interpreter(model_content=content)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is damaged or needs a newer ai-edge-litert ({str(error).splitlines()[0]}).") from error
@@ -67,9 +67,8 @@ class Network:
         self._interpreter.set_tensor(self._input["index"], photo if self._plain else self._quantized(photo))
         self._interpreter.invoke()
         values = self._interpreter.get_tensor(self._output["index"])
-        scale, zero = self._output["quantization"]
         if np.issubdtype(values.dtype, np.integer):
-            values = (values.astype(np.float32) - zero) * np.float32(scale)
+            values = dequantized(values, self._output)
         return values.reshape(-1, self.width).mean(0, dtype=np.float32)
 
     def _quantized(self, photo: np.ndarray) -> np.ndarray:
@@ -77,6 +76,4 @@ class Network:
         dtype = self._input["dtype"]
         if not np.issubdtype(dtype, np.integer):
             return values.astype(dtype)
-        scale, zero = self._input["quantization"]
-        limits = np.iinfo(dtype)
-        return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+        return quantized(values, self._input)

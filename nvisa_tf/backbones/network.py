@@ -149,8 +149,7 @@ def _of_litert(path: str, pixels: str, side: int) -> Backbone:
         raise ValueError(
             f"{network.name} takes photos of {network.shape[0]} x {network.shape[1]} pixels and no others; leave the size out."
         )
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return Backbone(network.name, network.shape, network.width, digest, network.pixels, network.features)
+    return Backbone(network.name, network.shape, network.width, network.sha256, network.pixels, network.features)
 
 
 def _shape(shape: Any) -> str:

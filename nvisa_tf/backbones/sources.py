@@ -14,7 +14,7 @@ from PIL import Image
 from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, without_images
 from nvisa_tf.io.images import ImageRead, NotAnImageError, read_image, resized
 
-HASHED = 1000  # images of an array at most, evenly spread, that tell it from others
+CHUNK = 1000  # images of an array that are read at a time
 
 
 class Photos(Protocol):
@@ -165,10 +165,10 @@ class ArrayPhotos:
         return self._about
 
     def fingerprint(self) -> str:
-        """Of the shape, the type, the labels and an evenly spread part."""
-        part = np.ascontiguousarray(self._x[:: -(-len(self._x) // HASHED)])
+        """Of the shape, the type, the labels and every value: features of an image that has changed would be wrong."""
         digest = hashlib.sha256(json.dumps([list(self._x.shape), self._x.dtype.name, self._max, self._about]).encode())
-        digest.update(part.tobytes())
+        for start in range(0, len(self._x), CHUNK):
+            digest.update(np.asarray(self._x[start : start + CHUNK]).tobytes())
         return digest.hexdigest()
 
     def remarks(self, tally: Tally, left_out: Sequence[tuple[str, str]]) -> list[str]:

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ import numpy as np
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Origin, from_array
+from nvisa_tf.io.files import description_of
 
 if TYPE_CHECKING:
-    from nvisa_tf.backbones import Backbone, Photos
+    from nvisa_tf.backbones import Backbone, Extraction, Photos
 
 FLOAT_WHITE = 1.0  # of images of floats, whose format says nothing
-BATCH = 32  # photos in memory at a time
+BATCH = 32  # photos at a time
 GREY = 128  # of a picture that is not there any more
 
 
@@ -67,14 +69,20 @@ def features_of(config: DataConfig, tell: Callable[[str], None], backbone: Backb
     Raises:
       ValueError, FileNotFoundError: as `photos_of`, `nvisa_tf.backbones.load_backbone` and `nvisa_tf.backbones.extract`.
     """
-    from nvisa_tf.backbones import extract, load_backbone
     from nvisa_tf.data.array_files import read_array
+
+    found = extraction_of(config, tell, backbone)
+    return dataclasses.replace(read_array(str(found.path)), name=Path(config.dataset).name or config.dataset)
+
+
+def extraction_of(config: DataConfig, tell: Callable[[str], None], backbone: Backbone | None = None, batch_size: int = BATCH) -> Extraction:
+    """Where these vectors are; arguments and errors as `features_of`, and batch_size: photos at a time."""
+    from nvisa_tf.backbones import extract, load_backbone
 
     photos = photos_of(config)
     if backbone is None:
         backbone = load_backbone(config.backbone, config.backbone_weights, config.backbone_pixels, config.backbone_size)
-    found = extract(photos, backbone, tell)
-    return dataclasses.replace(read_array(str(found.path)), name=Path(photos.name).name or photos.name)
+    return extract(photos, backbone, tell, batch_size)
 
 
 def features_in_memory(x: Any, config: DataConfig) -> np.ndarray:
@@ -152,7 +160,7 @@ def described(path: str, dataset: Dataset) -> Dataset:
     Raises:
       ValueError: what lies beside it is of another file.
     """
-    file = Path(f"{path}.json")
+    file = description_of(path)
     if not file.is_file():
         return dataset
     try:
@@ -217,3 +225,8 @@ class Pictures:
         except NotAnImageError:
             pass  # it was one when the vectors were made
         return np.full(shape, GREY, np.uint8)
+
+    def read_all(self, places: np.ndarray, names: np.ndarray, shape: tuple[int, int, int]) -> list[np.ndarray]:
+        """Several of them, decoded beside each other; arguments as `read`."""
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            return list(pool.map(lambda place, name: self.read(int(place), str(name), shape), places, names))

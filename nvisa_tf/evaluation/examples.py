@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -66,9 +64,7 @@ class Examples:
     def photos(self, indices: np.ndarray, side: int) -> list[np.ndarray]:
         """Pictures of the photos that the vectors at some places were made of, uint8 [side, side, 3] each."""
         places = np.concatenate([data.places for data in self._parts])[self._order]
-        names, pictures = self.names(), self.data.pictures
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return list(pool.map(lambda i: pictures.read(int(places[i]), str(names[i]), (side, side, 3)), indices))
+        return self.data.pictures.read_all(places[indices], self.names()[indices], (side, side, 3))
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All of them, piece by piece: (their places [b], the examples [b, *shape]); not in order."""

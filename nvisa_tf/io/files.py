@@ -46,6 +46,11 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def description_of(path: str | os.PathLike[str]) -> Path:
+    """The file beside a file of features that says what it is."""
+    return Path(f"{os.fspath(path)}.json")
+
+
 class _Lines:
     """Takes the rows of a `csv.writer` of the default dialect, and ends them by a line feed alone."""
 

@@ -10,8 +10,9 @@ from filelock import FileLock
 from PIL import Image
 
 from nvisa_tf.backbones import ArrayPhotos, Backbone, FolderPhotos, extract
-from nvisa_tf.backbones.extraction import cache_folder, sidecar
+from nvisa_tf.backbones.extraction import cache_folder
 from nvisa_tf.data.folders import classes
+from nvisa_tf.io.files import description_of
 
 
 class Sums:
@@ -55,9 +56,9 @@ def test_features_are_in_the_order_of_the_photos_and_described(x, tmp_path):
     values = np.load(found.path, mmap_mode="r")
     assert (values.dtype, values.shape) == (np.float32, (23, 3))
     np.testing.assert_array_equal(values, x.sum((1, 2)))
-    about = json.loads(sidecar(found.path).read_text())
+    about = json.loads(description_of(found.path).read_text())
     assert (about["n"], about["width"], about["y"], about["backbone"]["name"]) == (23, 3, list(range(23)), "sums")
-    assert {path.name for path in tmp_path.iterdir()} == {found.path.name, sidecar(found.path).name}
+    assert {path.name for path in tmp_path.iterdir()} == {found.path.name, description_of(found.path).name}
 
 
 def test_nothing_is_made_twice_and_a_change_makes_it_anew(folder, tmp_path):
@@ -81,7 +82,7 @@ def test_a_damaged_cache_is_told_and_made_again(folder, tmp_path, what):
     elif what == "end":
         first.path.write_bytes(good[:-100])
     else:
-        sidecar(first.path).write_text(sidecar(first.path).read_text()[:100])
+        description_of(first.path).write_text(description_of(first.path).read_text()[:100])
     told = []
     again = extract(of_folder(folder), Sums().backbone, told.append, 8, tmp_path)
     assert not again.was_there
@@ -100,7 +101,7 @@ def test_what_was_stopped_goes_on_bit_for_bit(folder, tmp_path, after):
     assert sums.photos == 24 - after
     assert told == ([f"{folder}: going on after {after} of 23 photos"] if after else [])
     assert found.path.read_bytes() == whole.path.read_bytes()
-    assert sidecar(found.path).read_text() == sidecar(whole.path).read_text()
+    assert description_of(found.path).read_text() == description_of(whole.path).read_text()
 
 
 def test_what_a_killed_process_wrote_without_saying_so_is_made_again(folder, tmp_path):
@@ -119,7 +120,7 @@ def test_a_photo_that_cannot_be_read_has_no_row_and_shifts_no_other(folder, tmp_
     with pytest.raises(KeyboardInterrupt):
         extract(of_folder(folder), Sums(4).backbone, quiet, 4, tmp_path)
     found = extract(of_folder(folder), Sums().backbone, quiet, 4, tmp_path)
-    about = json.loads(sidecar(found.path).read_text())
+    about = json.loads(description_of(found.path).read_text())
     assert [name for name, _ in about["left_out"]] == ["a/02.png"]
     assert about["ids"][:2] == ["a/00.png", "a/04.png"]
     assert about["rows"] == [0, *range(2, 23)]
@@ -184,6 +185,13 @@ def test_arrays_that_are_no_images_are_refused():
         ArrayPhotos("x", np.zeros((3, 4)), 1.0, {}, "crop")
     with pytest.raises(ValueError, match="image 0 has values from 3 to 3, and 1 is white"):
         ArrayPhotos("x", np.full((1, 32, 32), 3.0), 1.0, {}, "crop").read(0, (32, 32, 3))
+
+
+def test_one_value_of_many_images_tells_an_array_from_another():
+    x = np.zeros((2500, 32, 32), np.uint8)
+    other = x.copy()
+    other[1001, 5, 5] = 1
+    assert ArrayPhotos("x", x, 255.0, {}, "crop").fingerprint() != ArrayPhotos("x", other, 255.0, {}, "crop").fingerprint()
 
 
 def test_a_copy_of_a_folder_elsewhere_is_the_same_photos(folder, tmp_path):
