@@ -3,6 +3,7 @@ import gc
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import shutil
 import signal
 import types
 
@@ -72,6 +73,36 @@ class Command:
 
     def terminate(self):
         self._process.terminate()
+
+
+@pytest.fixture(scope="session")
+def open_chromium():
+    """A context of headless Chromium by its driver, skipped where a program is missing; of its profile, further programs, capabilities."""
+
+    @contextlib.contextmanager
+    def opened(profile, *needs, capabilities=()):
+        programs = ("chromium", "chromedriver", *needs)
+        if not all(map(shutil.which, programs)):
+            named = f"{', '.join(programs[:-1])} and {programs[-1]}"
+            if os.environ.get("NVISA_TF_BROWSER_TEST") == "required":  # as .ci/run has it
+                pytest.fail(f"{named} are required here, and one is missing")
+            pytest.skip(f"needs {named}")
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+        for word in ["headless", *quiet.split(), f"user-data-dir={profile}"]:
+            options.add_argument(f"--{word}")
+        for name, value in dict(capabilities).items():
+            options.set_capability(name, value)
+        found = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+        try:
+            yield found
+        finally:
+            found.quit()
+
+    return opened
 
 
 # Those that take the most time; a file is one worker's, which would keep the others waiting at the end.

@@ -3,13 +3,9 @@
 import contextlib
 import functools
 import http.server
-import os
-import shutil
 import threading
 
 import pytest
-
-REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
 
 
 @pytest.fixture
@@ -34,20 +30,7 @@ def served():
 
 
 @pytest.fixture
-def browser(tmp_path):
-    """Headless Chromium by its driver."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver and shutil.which("npm")):
-        if REQUIRED:
-            pytest.fail("chromium, chromedriver and npm are required here, and one is missing")
-        pytest.skip("needs chromium, chromedriver and npm")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for word in ["headless", *quiet.split(), f"user-data-dir={tmp_path / 'chromium'}"]:
-        options.add_argument(f"--{word}")
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+def browser(tmp_path, open_chromium):
+    """Headless Chromium by its driver, and npm, which the sites need."""
+    with open_chromium(tmp_path / "chromium", "npm") as found:
+        yield found

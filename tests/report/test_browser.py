@@ -1,8 +1,6 @@
 """The page as a person sees it: in Chromium, light and dark, on a desktop and on a phone."""
 
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from nvisa_tf.report import write_report
 from nvisa_tf.report.page import read
 
-REQUIRED = os.environ.get("NVISA_TF_BROWSER_TEST") == "required"  # as .ci/run has it
 REPORT = {"minutes": 1.5, "epoch": 12, "warnings": ["Cluster 2 has 1 of 60 examples; try fewer clusters."]}
 NAMES = ["a cluster with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_place_to_break", "<i>boots</i>", "cluster 2"]
 # The contrast of each piece of text with what is behind it, by WCAG 2: [ratio, text].
@@ -41,24 +38,11 @@ return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.filter((v, 
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser(tmp_path_factory, open_chromium):
     """Headless Chromium by its driver; its network log is on."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        if REQUIRED:
-            pytest.fail("chromium and chromedriver are required here, and one is missing")
-        pytest.skip("needs chromium and chromedriver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for word in ["headless", *quiet.split(), f"user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+    log = {"goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+    with open_chromium(tmp_path_factory.mktemp("chromium"), capabilities=log) as found:
+        yield found
 
 
 @pytest.fixture(params=["photos", "table"])
