@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nvisa_tf.config.datasets import defaults_of
 from nvisa_tf.config.format1 import options_from_toml as old_options_from_toml
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.options import AutoFloat, as_text
@@ -85,7 +86,8 @@ def add_config_flags(parser: argparse.ArgumentParser, chosen: Chosen) -> None:
 
 
 def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str) -> RunConfig:
-    """The configuration: the preset, then the model of --init-from, then --config's file, then the flags, the later winning.
+    """The configuration: the preset, what the data set has by default, the model of --init-from, --config's file, and the
+    flags, the later winning.
 
     Raises:
       ValueError: the preset, the file or the run is of another method, or an option is bad.
@@ -109,8 +111,9 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
         # A run that begins with these weights must have networks like them.
         brought = {**vars(other.model.architecture), **without_initialization(method), "scaling": scaling}
     binarize = {**brought, **chosen}.get("binarize", False)
-    options = {**preset(chosen_preset, chosen.get("objective", "vimco"), binarize), **brought}
-    config = RunConfig().replace({"method": method, **options, **chosen})
+    options = preset(chosen_preset, chosen.get("objective", "vimco"), binarize)
+    of_dataset = defaults_of(chosen.get("dataset", ""))
+    config = RunConfig().replace({"method": method, **options, **of_dataset, **brought, **chosen})
     if config.model.n_clusters < 2:  # which in Python is a model without clusters to compare others with; a run's report is of several
         raise ValueError(f"n_clusters is {config.model.n_clusters}; it must be at least 2.")
     return config

@@ -16,7 +16,7 @@ from nvisa_tf.io.files import write_text
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.reproduce import ablation, table1_csv, tables
 from nvisa_tf.reproduce.ablation import Row, run_config
-from nvisa_tf.reproduce.table1 import OF_PAPER
+from nvisa_tf.reproduce.table1 import OF_PIXELS
 from nvisa_tf.runs.jobs import Job, Outcome, outcome, run_all
 
 PICTURES = "losses.png, samples.png, latent.png"
@@ -28,7 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     text = "train on the data sets of the paper's table of accuracies from several seeds, and set the results beside it"
     of_table1 = commands.add_parser("table1", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     of_table1.add_argument(
-        "--datasets", type=names, default=OF_PAPER, metavar="NAME,NAME", help=f"as for train (default {','.join(OF_PAPER)})"
+        "--datasets", type=names, default=OF_PIXELS, metavar="NAME,NAME", help=f"as for train (default {','.join(OF_PIXELS)})"
     )
     of_table1.add_argument("--methods", type=names, default=("all",), metavar="NAME,NAME", help="which, or all (default all)")
     of_table1.add_argument(

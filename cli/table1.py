@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.process import end_on_signals, train_command
+from nvisa_tf.config.datasets import defaults_of
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data import load_splits
 from nvisa_tf.io.files import write_text
@@ -28,7 +29,8 @@ def plans_of(flags: argparse.Namespace) -> list[Plan]:
     found = []
     for dataset in flags.datasets:
         train = load_splits(DataConfig(dataset=dataset, data_dir=flags.data_dir)).train
-        for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image):
+        are_features = "backbone" in defaults_of(dataset)
+        for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image and not are_features, are_features):
             for seed in flags.seeds:
                 found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, {"data_dir": flags.data_dir}))
     return table1.merged(found)

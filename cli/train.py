@@ -83,7 +83,7 @@ def run(flags: argparse.Namespace) -> int:
     if splits is None:
         splits = load_splits(config.data, tell=lambda text: print(text, flush=True))
     if not resumed and flags.preset == "auto":
-        chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image)
+        chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image, bool(splits.train.origin.backbone))
         config = config_from_flags(flags, flags.method, chosen_preset)
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)

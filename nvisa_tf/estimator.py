@@ -219,7 +219,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """The run's configuration; `continued`: from a model that was trained before."""
         default = RunConfig.of(self.method)  # refuses an unknown method
         options = _checked({} if self.options is None else self.options)
-        name = automatic(self.method, len(data), data.is_image) if self.preset == "auto" else self.preset
+        name = automatic(self.method, len(data), data.is_image, bool(self.backbone)) if self.preset == "auto" else self.preset
         chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False))
         if method_of(name) != self.method:
             raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")

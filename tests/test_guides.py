@@ -110,6 +110,7 @@ def test_every_preset_is_in_the_guide_and_no_other():
 def test_the_guide_says_which_preset_is_automatic():
     chosen = dict(next(table for table in tables(text_of("choose-a-preset.md")) if table[0] == ["your data", "preset"])[1:])
     assert [names_in(cell) for cell in chosen.values()] == [
+        [automatic("nvisa", 500, False, True)],
         [automatic("nvisa", 500, False)],
         [automatic("nvisa", 999, True)],
         [automatic("nvisa", 9_999, True)],

@@ -9,7 +9,8 @@ from nvisa_tf.config.dec import DECOptions, IDECOptions
 from nvisa_tf.config.gm_gan import GMGANOptions
 from nvisa_tf.config.gmvae import GMVAEOptions
 from nvisa_tf.config.ltvae import LTVAEGMMOptions, LTVAEOptions
-from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.neighbors import NeighborInformationOptions, TEMIOptions
+from nvisa_tf.config.networks import ModelConfig
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.vae import VaDEOptions, VAEGMMOptions
 
@@ -23,19 +24,21 @@ class Method(NamedTuple):
       summary: what it does, for --help.
       small_preset, large_preset: presets for fewer than `presets.SMALL` examples and for more, where none is named.
       vector_preset: the preset for vectors, however many; "": those two.
+      feature_preset: the preset for features of photos, however many; "": the one for vectors.
       few_preset: the preset for fewer than `presets.FEW` images; "": that for small data.
       has_density: whether its model can `score_samples`.
       vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
       is_soft: whether probabilities of 0.8 and less are what it gives where clusters are clear too.
     """
 
-    options: type[NetworkConfig]
+    options: type[ModelConfig]
     model: str
     summary: str
     small_preset: str
     large_preset: str
     vector_preset: str = ""
     few_preset: str = ""
+    feature_preset: str = ""
     has_density: bool = False
     vectorizable: bool = False
     is_soft: bool = False
@@ -50,6 +53,7 @@ METHODS: dict[str, Method] = {
         large_preset="information",
         vector_preset="tabular",
         few_preset="few_images",
+        feature_preset="features",
         has_density=True,
         vectorizable=True,
     ),
@@ -128,5 +132,21 @@ METHODS: dict[str, Method] = {
         small_preset="gm_gan_small",
         large_preset="gm_gan",
         vector_preset="gm_gan_vectors",
+    ),
+    "neighbor_information": Method(
+        NeighborInformationOptions,
+        "nvisa_tf.models.neighbors:NeighborInformationNetwork",
+        "for features: linear heads trained by the mutual information of the clusters of nearest neighbours (after Ji et al., ICCV 2019)",
+        small_preset="neighbor_information",
+        large_preset="neighbor_information",
+        feature_preset="neighbor_information_features",
+    ),
+    "temi": Method(
+        TEMIOptions,
+        "nvisa_tf.models.neighbors:TEMINetwork",
+        "for features: linear heads trained by weighted mutual information of nearest neighbours (Adaloglou et al., BMVC 2023)",
+        small_preset="temi",
+        large_preset="temi",
+        feature_preset="temi_features",
     ),
 }

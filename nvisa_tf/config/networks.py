@@ -10,18 +10,55 @@ from nvisa_tf.config.options import check_fields, option
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-    """The networks of a clustering model: an encoder to a code of `latent_dim` dimensions, and a decoder.
+class ModelConfig:
+    """What every clustering model has: examples of a shape, clusters, and a code of `latent_dim` dimensions.
 
     `input_shape` is one example's shape, without the batch axis; it comes from the data.
 
     Raises:
-      ValueError: a value out of range, or filters that do not go with the shape.
+      ValueError: a value out of range, or `unit_length` for images.
     """
 
     input_shape: tuple[int, ...] = option((), "shape of one example, taken from the data", minimum=1)
     n_clusters: int = option(10, "number of clusters K", minimum=1)
     latent_dim: int = option(10, "dimensions of z", minimum=1)
+    unit_length: bool = option(False, "divide each vector by its length first, which suits features of another network; vectors only")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if isinstance(field.default, tuple):  # JSON and TOML bring lists
+                object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
+        check_fields(self)
+        if self.unit_length and len(self.input_shape) > 1:
+            raise ValueError("unit_length is for vectors, and these examples are images; leave it out.")
+
+    def check_run(self, data: Any, train: Any) -> None:
+        """Raise ValueError where these options do not go with the run's `DataConfig` or `TrainConfig`; a method says more."""
+
+    @property
+    def architecture(self) -> ModelConfig:
+        """What the networks' weights depend on: all of it, unless a method says less."""
+        return self
+
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether there are convolutions."""
+        return False
+
+    @property
+    def input_dim(self) -> int:
+        """Number of values in one example."""
+        return math.prod(self.input_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig(ModelConfig):
+    """The networks of a clustering model: an encoder to a code, and a decoder.
+
+    Raises:
+      ValueError: as `ModelConfig`, or filters that do not go with the shape.
+    """
+
     encoder_units: tuple[int, ...] = option((500, 500), "widths of the encoder trunk h(x)", minimum=1)
     decoder_units: tuple[int, ...] = option((500, 500), "widths of the decoder", minimum=1)
     encoder_filters: tuple[int, ...] = option(
@@ -30,17 +67,11 @@ class NetworkConfig:
     decoder_filters: tuple[int, ...] = option(
         (), "input channels of as many transposed convolutions after decoder_units, each of which doubles an image; images only", minimum=1
     )
-    unit_length: bool = option(False, "divide each vector by its length first, which suits features of another network; vectors only")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if isinstance(field.default, tuple):  # JSON and TOML bring lists
-                object.__setattr__(self, field.name, tuple(int(n) for n in getattr(self, field.name)))
-        check_fields(self)
+        super().__post_init__()
         for name in ("encoder_filters", "decoder_filters"):
             self._check_filters(name, len(getattr(self, name)))
-        if self.unit_length and len(self.input_shape) > 1:
-            raise ValueError("unit_length is for vectors, and these examples are images; leave it out.")
 
     def _check_filters(self, name: str, times: int) -> None:
         if not times or not self.input_shape:  # which comes from the data
@@ -52,23 +83,10 @@ class NetworkConfig:
         if times > most:
             raise ValueError(f"{name} has {times} filters, and images of {shape} can be halved {most} times; give at most so many.")
 
-    def check_run(self, data: Any, train: Any) -> None:
-        """Raise ValueError where these options do not go with the run's `DataConfig` or `TrainConfig`; a method says more."""
-
-    @property
-    def architecture(self) -> NetworkConfig:
-        """What the networks' weights depend on: all of it, unless a method says less."""
-        return self
-
     @property
     def has_convolutions(self) -> bool:
         """Whether encoder or decoder have convolutions."""
         return bool(self.encoder_filters or self.decoder_filters)
-
-    @property
-    def input_dim(self) -> int:
-        """Number of values in one example."""
-        return math.prod(self.input_shape)
 
 
 @dataclasses.dataclass(frozen=True)

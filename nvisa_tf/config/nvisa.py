@@ -161,8 +161,9 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions, BoundConfig):
         "equal size (contrastive; not in the paper), or networks that give clusters themselves, alike however an image is changed, from "
         "random weights (mutual_information, clusters of any size), from the contrastive network's clusters (contrastive_information), or "
         "from whichever does clearly better on images kept from them, without labels, else from both (best_information; none of the three "
-        "in the paper); with eps_start 0.25 or so",
-        ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES),
+        "in the paper), or the best of many linear heads that answer alike for nearest neighbours (neighbor_information, for features; "
+        "not in the paper); with eps_start 0.25 or so",
+        ("random", "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", *OF_IMAGES, "neighbor_information"),
     )
     init_epochs: int = option(
         50, "epochs of the autoencoder, and of the contrastive network, where init is not random (500 steps at least)", minimum=1

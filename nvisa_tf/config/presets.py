@@ -88,6 +88,8 @@ GMVAE_SMALL: dict[str, Any] = {
     "eval_epochs": 20.0,
 }
 GM_GAN: dict[str, Any] = {"method": "gm_gan", "generator_output": "sigmoid", "augment": True}
+# Chosen on CIFAR-10's features (docs/methods/neighbor_information.md).
+NEIGHBORS: dict[str, Any] = {"latent_dim": 256, "epochs": 10, "batch_size": 512, "learning_rate": 3e-3, "eval_epochs": 2.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 1400, "lr_halving_epochs": 300.0, "l2": 1e-4},
     "random_fast": RANDOM_FAST,
@@ -184,6 +186,23 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 60.0,
         "eval_epochs": 25.0,
     },
+    # Features of a pretrained network: training keeps the clusters of the initialization, and eps stays above what the decoder is wrong
+    # by, since the bound falls with it where one standard deviation for each value cannot follow (results/features.md).
+    "features": {
+        **RANDOM_FAST,
+        "init": "neighbor_information",
+        "unit_length": True,
+        "latent_dim": 32,
+        "init_epochs": 10,
+        "epochs": 10,
+        "eps_start": 0.25,
+        "eps_halving_epochs": 40.0,
+        "lr_eps_power": 0.0,
+        "learning_rate": 1e-4,
+        "balance_weight": 15.0,
+        "ema_momentum": 0.999,
+        "eval_epochs": 2.0,
+    },
     "dec": {"method": "dec", **DEC, "learning_rate": 0.01},
     "dec_slow": {"method": "dec", **DEC_SLOW, "learning_rate": 0.01},
     "dec_small": {"method": "dec", **DEC_SMALL, "learning_rate": 0.01},
@@ -217,6 +236,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gm_gan_slow": {**GM_GAN, "epochs": 300, "classifier_epochs": 20},
     "gm_gan_small": {**GM_GAN, **VAE_SMALL, "epochs": 900, "classifier_epochs": 50, "eval_epochs": 25.0},
     "gm_gan_vectors": {**VAE_SMALL, "method": "gm_gan", "epochs": 300, "classifier_epochs": 50, "eval_epochs": 25.0},
+    "neighbor_information": {"method": "neighbor_information", **NEIGHBORS},
+    "neighbor_information_features": {"method": "neighbor_information", **NEIGHBORS, "unit_length": True},
+    "temi": {"method": "temi", **NEIGHBORS},
+    "temi_features": {"method": "temi", **NEIGHBORS, "unit_length": True},
     "ae_gmm_small": {"method": "ae_gmm", "epochs": 400, "encoder_units": (256, 256), "decoder_units": (256, 256)},
 }
 
@@ -230,9 +253,11 @@ def method_of(name: str) -> str:
     return preset(name).get("method", "nvisa")
 
 
-def automatic(method: str, n_examples: int, are_images: bool) -> str:
-    """A method's preset for so many training examples, images or vectors, where none is named."""
+def automatic(method: str, n_examples: int, are_images: bool, are_features: bool = False) -> str:
+    """A method's preset for so many training examples, where none is named: images, vectors, or features of photos."""
     known = METHODS[method]
+    if known.feature_preset and are_features:
+        return known.feature_preset
     if known.vector_preset and not are_images:
         return known.vector_preset
     if known.few_preset and n_examples < FEW:

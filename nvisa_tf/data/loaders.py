@@ -1,4 +1,4 @@
-"""The loaders: digits, MNIST and Fashion-MNIST, which `config.datasets` registers, files, and what is in memory."""
+"""The loaders: those that `config.datasets` registers, files, and what is in memory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def load_dataset(
     """Load a data set by name or path, or take one in memory, and split it for training and scoring.
 
     Args:
-      dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist" (through tensorflow-datasets); a path to an array
+      dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist", "stl10", "cifar10" and "cifar100" (through
+        tensorflow-datasets); a path to an array
         (.npy, .npz with the keys x and, if there are labels, y; or x_train, x_test, y_train and y_test), a table (.csv, .tsv, .txt, also
         .gz; .parquet; .h5ad) or a folder of images; or anything in memory that `as_dataset` takes, such as an array, a sparse matrix, a
         frame or a `tf.data.Dataset`.
@@ -195,8 +196,23 @@ def load_fashion_mnist(config: DataConfig) -> tuple[Dataset, Dataset]:
     return _tfds("fashion_mnist", "fashion-mnist.s3-website.eu-central-1.amazonaws.com", config)
 
 
+def load_stl10(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """STL-10 by tensorflow-datasets: 5,000 and 8,000 photos of 96 x 96 in colour; the 100,000 without labels are left out."""
+    return _tfds("stl10", "ai.stanford.edu", config)
+
+
+def load_cifar10(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """CIFAR-10 by tensorflow-datasets: 50,000 and 10,000 photos of 32 x 32 in colour."""
+    return _tfds("cifar10", "www.cs.toronto.edu", config)
+
+
+def load_cifar100(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """CIFAR-100 by tensorflow-datasets: 50,000 and 10,000 photos of 32 x 32 in colour, with its 100 fine classes."""
+    return _tfds("cifar100", "www.cs.toronto.edu", config)
+
+
 def _tfds(name: str, host: str, config: DataConfig) -> tuple[Dataset, Dataset]:
-    """Train and test split of grey images; `host` is where its download is from."""
+    """Train and test split of images, grey ones without an axis of channels; `host` is where its download is from."""
     import tensorflow_datasets as tfds
 
     folder = config.data_dir or os.environ.get("TFDS_DATA_DIR") or None
@@ -217,7 +233,8 @@ def _tfds(name: str, host: str, config: DataConfig) -> tuple[Dataset, Dataset]:
     finally:
         logging.set_verbosity(verbosity)
     parts = [tfds.as_numpy(builder.as_dataset(split=s, batch_size=-1)) for s in ("train", "test")]
-    train, test = (Dataset(name, p["image"][..., 0], p["label"].astype(np.int64), max_value=255.0) for p in parts)
+    images = [p["image"][..., 0] if p["image"].shape[-1] == 1 else p["image"] for p in parts]
+    train, test = (Dataset(name, x, p["label"].astype(np.int64), max_value=255.0) for x, p in zip(images, parts, strict=True))
     return train, test
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.networks import ModelConfig
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Array, Dataset
 
@@ -267,7 +267,7 @@ class ClusteringModel(Protocol):
         ...
 
 
-def check_n_clusters(config: NetworkConfig, train: Dataset) -> None:
+def check_n_clusters(config: ModelConfig, train: Dataset) -> None:
     """Raise ValueError where there are fewer examples than clusters, or fewer that differ."""
     count = config.n_clusters
     if len(train) < count:

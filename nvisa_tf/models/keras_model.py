@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.networks import ModelConfig
 from nvisa_tf.config.options import as_text
 from nvisa_tf.data import Dataset, RowView
 from nvisa_tf.data.dataset import LEAST_SQUARE, scaled
@@ -80,13 +80,13 @@ class ClusteringNetwork(keras.Model):
     """
 
     capabilities = frozenset({"embed", "reconstruct", "generate"})
-    config: NetworkConfig
+    config: ModelConfig
     decoder: Decoder
     prior: Prior
     input_scale: Any
     input_shift: Any
 
-    def __init__(self, config: NetworkConfig, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": DTYPE})
         if not config.input_shape:
             raise ValueError("input_shape is empty; set it to the shape of one example, such as (28, 28).")

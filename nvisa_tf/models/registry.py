@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 
 from nvisa_tf.config.methods import METHODS
-from nvisa_tf.config.networks import NetworkConfig
+from nvisa_tf.config.networks import ModelConfig
 from nvisa_tf.models.base import ClusteringModel
 
 
-def create_model(method: str, options: NetworkConfig, seed: int) -> ClusteringModel:
+def create_model(method: str, options: ModelConfig, seed: int) -> ClusteringModel:
     """A fresh model.
 
     Args:

@@ -206,13 +206,14 @@ class GradientStage(Stage):
         """A stateless seed, integers [2], for the present step."""
         return tf.stack([tf.constant(self._seed, tf.int32), tf.cast(tf.convert_to_tensor(self.step), tf.int32)])
 
-    def learn(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        """One step of the optimizer down a loss that was recorded on the tape."""
+    def learn(self, tape: tf.GradientTape, loss: tf.Tensor, then: Callable[[], None] = lambda: None) -> None:
+        """One step of the optimizer down a loss that was recorded on the tape, and `then`, unless the step is skipped."""
         gradients = tape.gradient(loss, [v.value for v in self.weights], unconnected_gradients="zero")
 
         def update() -> None:
             self.optimizer.apply(gradients, self.weights)
             self.loss.update_state(loss)
+            then()
 
         self.update_if_finite([loss, *gradients], update)
 

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.datasets import DATASETS, defaults_of
 from nvisa_tf.config.methods import METHODS
-from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.options import near
 from nvisa_tf.config.presets import automatic, method_of, preset
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.reproduce.ablation import Row, run_config
 from nvisa_tf.runs.jobs import Job
 
-OF_PAPER = ("mnist", "fashion_mnist")  # of its data sets, those that are known by name here
+OF_PAPER = ("mnist", "fashion_mnist", "stl10", "cifar10", "cifar100")  # its data sets; the last three as features of a ResNet-50
+OF_PIXELS = OF_PAPER[:2]
 FROM_RANDOM_WEIGHTS = "random_fast"  # of nvisa, as in the paper's table
 
 
@@ -39,16 +39,29 @@ class PaperRow(NamedTuple):
     of_training_data: bool = False
 
 
+def _figures(*of_data_sets: str) -> dict[str, str]:
+    return dict(zip(OF_PAPER, of_data_sets, strict=True))
+
+
 PAPER: dict[str, PaperRow] = {
-    "ae_gmm": PaperRow("AE+GMM", {"mnist": "84.27", "fashion_mnist": "53.83"}),
-    "vae_gmm": PaperRow("VAE+GMM", {"mnist": "76.87", "fashion_mnist": "53.43"}),
-    "dec": PaperRow("DEC", {"mnist": "84.30", "fashion_mnist": "57.58"}),
-    "gm_gan": PaperRow("GM-GAN", {"mnist": "99.24", "fashion_mnist": "58.16"}),
-    "gmvae": PaperRow("GMVAE", {"mnist": "88.54", "fashion_mnist": "50.15"}, "exemplar_accuracy"),
-    "vade": PaperRow("VaDE", {"mnist": "94.46", "fashion_mnist": "56.12"}),
-    "ltvae_gmm": PaperRow("LTVAE-GMM", {"mnist": "86.31", "fashion_mnist": "55.69"}, "accuracy", True),
-    "ltvae": PaperRow("LTVAE-full", {"mnist": "86.32", "fashion_mnist": "61.32"}, "majority_accuracy", True),
-    "nvisa": PaperRow("NVISA", {"mnist": "96.55 +- 2.64, best 98.40", "fashion_mnist": "62.63 +- 2.92, best 66.14"}),
+    "ae_gmm": PaperRow("AE+GMM", _figures("84.27", "53.83", "76.18", "43.66", "29.41")),
+    "vae_gmm": PaperRow("VAE+GMM", _figures("76.87", "53.43", "82.42", "59.40", "30.81")),
+    "dec": PaperRow("DEC", _figures("84.30", "57.58", "84.08", "70.31", "31.22")),
+    "gm_gan": PaperRow("GM-GAN", _figures("99.24", "58.16", "-", "-", "-")),
+    "gmvae": PaperRow("GMVAE", _figures("88.54", "50.15", "65.72", "49.79", "14.46"), "exemplar_accuracy"),
+    "vade": PaperRow("VaDE", _figures("94.46", "56.12", "84.45", "59.69", "23.58")),
+    "ltvae_gmm": PaperRow("LTVAE-GMM", _figures("86.31", "55.69", "81.66", "63.51", "16.98"), "accuracy", True),
+    "ltvae": PaperRow("LTVAE-full", _figures("86.32", "61.32", "90.00", "69.16", "38.52"), "majority_accuracy", True),
+    "nvisa": PaperRow(
+        "NVISA",
+        _figures(
+            "96.55 +- 2.64, best 98.40",
+            "62.63 +- 2.92, best 66.14",
+            "89.15 +- 2.36, best 91.22",
+            "71.37 +- 2.79, best 76.96",
+            "37.32 +- 0.70, best 38.79",
+        ),
+    ),
 }
 
 
@@ -91,8 +104,10 @@ def check_datasets(names: Sequence[str]) -> None:
         raise ValueError(f"Two of the data sets {', '.join(names)} have the same name, and so would their runs; rename one.")
 
 
-def entries(dataset: str, methods: Sequence[str], presets: Sequence[str], n_examples: int, are_images: bool) -> list[Entry]:
-    """The rows of a data set: each method with the presets that are named for it, else with its own for so many examples.
+def entries(
+    dataset: str, methods: Sequence[str], presets: Sequence[str], n_examples: int, are_images: bool, are_features: bool = False
+) -> list[Entry]:
+    """The rows of a data set: each method with the presets that are named for it, else its `automatic` one for so many examples.
 
     Raises:
       ValueError: a preset that there is not, or that is of none of the methods.
@@ -103,7 +118,7 @@ def entries(dataset: str, methods: Sequence[str], presets: Sequence[str], n_exam
 
     def own(method: str) -> str:
         is_default = method == "nvisa" and are_images and not presets
-        return FROM_RANDOM_WEIGHTS if is_default else automatic(method, n_examples, are_images)
+        return FROM_RANDOM_WEIGHTS if is_default else automatic(method, n_examples, are_images, are_features)
 
     chosen = {method: [name for name in presets if method_of(name) == method] for method in methods}
     return [Entry(dataset, method, name) for method in methods for name in chosen[method] or [own(method)]]
@@ -127,7 +142,7 @@ def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping
       epochs: of the last stage with steps, instead of the preset's; None: the preset's.
       common: options for every row.
     """
-    given = {**common, "dataset": entry.dataset}
+    given = {**defaults_of(entry.dataset), **common, "dataset": entry.dataset}
     if entry.method == "nvisa":
         config = run_config(Row("", "", "", {}), entry.preset, seed, epochs, given)
     else:
@@ -159,11 +174,10 @@ def autoencoder_of(config: RunConfig, is_small: bool) -> RunConfig | None:
 
 def name_of(autoencoder: RunConfig) -> str:
     """A name that tells the autoencoders of one data set apart, such as "autoencoder-gaussian-500-500-2000-50"."""
-    model: NetworkConfig = autoencoder.model
     options = autoencoder.options()
-    filters = [f"c{n}" for n in model.encoder_filters]
+    filters = [f"c{n}" for n in options["encoder_filters"]]
     changed = ["augmented"] if options["augment"] else []
-    parts = ["autoencoder", options["likelihood"], *filters, *map(str, model.encoder_units), str(autoencoder.train.epochs), *changed]
+    parts = ["autoencoder", options["likelihood"], *filters, *map(str, options["encoder_units"]), str(autoencoder.train.epochs), *changed]
     return "-".join(parts)
 
 

@@ -78,3 +78,17 @@ def test_help_says_that_a_list_is_empty_by_default():
     parser = argparse.ArgumentParser()
     add_config_flags(parser, Chosen(()))
     assert "images only (default none)" in " ".join(parser.format_help().split())
+
+
+def test_a_data_set_of_photos_brings_its_backbone_and_its_clusters_and_flags_win(tmp_path):
+    def config(*words):
+        return config_from_flags(parsed(*words), "nvisa", "features")
+
+    assert config("--dataset", "cifar100").data.backbone == config("--dataset", "stl10").data.backbone == "resnet50"
+    assert config("--dataset", "cifar100").model.n_clusters == 100
+    assert config("--dataset", "cifar100", "--n-clusters", "20").model.n_clusters == 20
+    assert config("--dataset", "cifar10", "--backbone", "mobilenetv3small").data.backbone == "mobilenetv3small"
+    assert config("--dataset", "cifar10", "--backbone", "none").data.backbone == ""
+    assert config("--dataset", "mnist").data.backbone == ""
+    (tmp_path / "of_a_run.toml").write_text('[data]\ndataset = "cifar10"\nbackbone = ""\n')
+    assert config("--config", str(tmp_path / "of_a_run.toml")).data.backbone == ""

@@ -34,14 +34,17 @@ def test_a_better_preset_is_named_where_one_is_known():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_model_can_be_compiled_as_each_says(name):
-    config = RunConfig().replace({**preset(name), "input_shape": (8, 8)})
+    shape = (64,) if PRESETS[name].get("unit_length") else (8, 8)
+    config = RunConfig().replace({**preset(name), "input_shape": shape})
     assert config.method == method_of(name)
     model = create_model(config.method, config.model, 0)
     if config.method == "nvisa":
         compile_for_training(model, config.model, config.train, per_epoch=11)
-        assert bool(model.optimizer.use_ema) == (name in ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information"))
+        assert bool(model.optimizer.use_ema) == (
+            name in ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information", "features")
+        )
     else:
-        Trainer(model, config, Dataset("images", np.random.default_rng(0).random((20, 8, 8), np.float32)))
+        Trainer(model, config, Dataset("images", np.random.default_rng(0).random((20, *shape), np.float32)))
 
 
 def test_random_slow_is_random_fast_three_times_slower():
@@ -64,6 +67,18 @@ def test_the_automatic_preset_goes_by_kind_and_number():
         assert tuple(automatic(method, *size) for size in sizes) == names
 
 
+def test_features_of_photos_have_a_preset_of_their_own_where_a_method_has_one():
+    found = {method: automatic(method, 5_000, False, True) for method in ("nvisa", "neighbor_information", "temi", "vade", "dec")}
+    assert found == {
+        "nvisa": "features",
+        "neighbor_information": "neighbor_information_features",
+        "temi": "temi_features",
+        "vade": "vade_vectors",
+        "dec": "dec_small",
+    }
+    assert automatic("temi", 5_000, False) == automatic("temi", 50_000, True) == "temi"
+
+
 def test_every_method_has_presets_of_its_own_where_none_is_named():
     for method in METHODS:
         for size in ((10, True), (9_999, True), (10_000, True), (50, False), (10**6, False)):
@@ -82,7 +97,7 @@ def test_images_that_are_binarized_are_made_no_brighter(name):
     found = preset(name, binarize=True)
     assert {option: value for option, value in preset(name).items() if option != "augment_brightness"} == found
     if found.get("method", "nvisa") == "nvisa":
-        RunConfig().replace({**found, "likelihood": "bernoulli", "binarize": True, "input_shape": (8, 8)})
+        RunConfig().replace({**found, "likelihood": "bernoulli", "binarize": True})
 
 
 def test_an_unknown_preset_names_the_near_one():

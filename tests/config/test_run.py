@@ -7,7 +7,7 @@ from nvisa_tf.config.presets import PRESETS
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid_and_round_trip_through_toml(name):
-    config = RunConfig().replace({**preset(name), "input_shape": [28, 28]})
+    config = RunConfig().replace({**preset(name), "input_shape": [28 * 28] if PRESETS[name].get("unit_length") else [28, 28]})
     assert RunConfig().replace(options_from_toml(config.to_toml())) == config
     assert config != RunConfig()
 

@@ -4,10 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from nvisa_tf import load_dataset, read_array_file
-from nvisa_tf.config.datasets import DATASETS
+from nvisa_tf.config.datasets import DATASETS, defaults_of
 from nvisa_tf.data import loaders
 
 
@@ -182,6 +184,37 @@ def test_not_prepared_and_offline_is_one_sentence(tmp_path, monkeypatch, caplog)
     assert "\n" not in str(caught.value)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"), [("stl10", (96, 96, 3), 10), ("cifar10", (32, 32, 3), 10), ("cifar100", (32, 32, 3), 100)]
+)
+def test_photo_data_sets_are_those_of_tensorflow_datasets(name, shape, classes, tmp_path):
+    """Random pixels, written by tensorflow-datasets as it keeps the set itself."""
+    builder = tfds.builder(name, data_dir=str(tmp_path))
+    x = np.random.default_rng(0).integers(0, 256, (6, *shape), dtype=np.uint8)
+    y = np.linspace(0, classes - 1, 6).round().astype(np.int64)
+    parts = {"train": slice(0, 4), "test": slice(4, 6)}
+    values = {"image": x, "label": y, "coarse_label": y // 5, "id": np.array([f"no {i}" for i in range(6)])}
+    values = {key: values[key] for key in builder.info.features}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version=str(builder.version),
+        features=builder.info.features,
+        split_datasets={
+            part: tf.data.Dataset.from_tensor_slices({key: value[rows] for key, value in values.items()}) for part, rows in parts.items()
+        },
+        data_dir=str(tmp_path),
+        disable_shuffling=True,
+    )
+    splits = load_dataset(name, data_dir=str(tmp_path))
+    assert splits.train.shape == splits.test.shape == shape
+    assert splits.train.is_image
+    assert (splits.test.x.dtype, splits.test.y.dtype, splits.test.max_value) == (np.uint8, np.int64, 255.0)
+    for part, rows in zip((splits.train, splits.test), parts.values(), strict=True):
+        np.testing.assert_array_equal(part.x, x[rows])
+        np.testing.assert_array_equal(part.y, y[rows])
+    assert {**defaults_of(name)}.get("n_clusters", 10) == classes
 
 
 def test_every_known_name_has_a_loader():

@@ -56,9 +56,10 @@ class CrashAt(Monitor):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps_before():
-    """Three calls of steps for each stage of an initialization, where its 500 steps are far more of the same."""
+    """Three calls of steps, where hundreds are far more of the same: for each stage of an initialization, and for linear heads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nvisa_tf.models.nvisa.initialization.LEAST_STEPS", 20)
+        patch.setattr("nvisa_tf.models.neighbors.LEAST_STEPS", 20)
         yield
 
 

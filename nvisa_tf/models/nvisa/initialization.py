@@ -4,8 +4,9 @@ An autoencoder is made of the model's own parts: the encoder's trunk, a linear c
 its codes; q(y|x) is taught the mixture's responsibilities (distillation), q(z|y,x) gives the code, p(z|y) is the mixture's component, so
 that annealing can begin at a small eps, with clusters already there. VaDE (Jiang et al., IJCAI 2017) begins likewise; Li et al. (IJCNN
 2020) report 98.04 +- 0.17 on MNIST from it. With init "contrastive" the clusters are found among the codes of a contrastive network, which
-do not depend on how an image is changed, and with "mutual_information", "contrastive_information" or "best_information" a network gives
-them; the mixture is then of the autoencoder's codes in these clusters. No label is looked at but for scores.
+do not depend on how an image is changed, and with "mutual_information", "contrastive_information", "best_information" or
+"neighbor_information" a network gives them; the mixture is then of the autoencoder's codes in these clusters. No label is looked at but for
+scores.
 
 Shapes: n examples, B of a batch, K clusters, D latent dimensions, H units of the trunk's last layer, d values an example.
 """
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_part, spread_rows
+from nvisa_tf.config.neighbors import NeighborInformationOptions
 from nvisa_tf.config.nvisa import NVISAOptions
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
@@ -31,6 +33,8 @@ from nvisa_tf.layers.priors import inverse_softplus
 from nvisa_tf.models.base import TrainingData, TrainingStage
 from nvisa_tf.models.keras_model import check_images, weights_of
 from nvisa_tf.models.mutual_information import MutualInformationStage
+from nvisa_tf.models.neighbor_heads import LinearClusters, NeighborStage
+from nvisa_tf.models.neighbor_objective import NeighborInformation
 from nvisa_tf.models.nvisa.information import JUDGED, TRIED, information_stage
 from nvisa_tf.models.nvisa.training import set_starting_eps
 from nvisa_tf.models.pretraining import AutoencoderStage, ContrastiveStage, augmentation_of, held_out_part, rescale
@@ -39,12 +43,14 @@ from nvisa_tf.models.stage import AdamStage, derived_seed, steps_per_epoch
 if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
-ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage
+ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage | NeighborStage
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 LEAST_STEPS = 500  # of the other stages, where few examples make an epoch short
 DISTILLATION_EPOCHS = 10
 AGREED_STEPS = 1_500  # of distillation at least, where networks of other widths agreed on the clusters: there is more to teach
 CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
+COMPONENTS = 256  # that linear heads see, at most
+HEADS: dict[str, Any] = {"batch_size": 512, "epochs": 10, "least_steps": 1_000, "learning_rate": 3e-3}  # of linear heads, as their preset
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
@@ -95,7 +101,28 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
         found_by.append(taught_by)
     if options.init in TRIED:
         found_by.append(information_stage(model, data, options, train, keep, taught_by))
+    if options.init == "neighbor_information":
+        found_by.append(neighbor_stage(model, data, train, keep))
     return [*found_by, DistillationStage(model, data, options, train, autoencoder, found_by[-1])]
+
+
+def neighbor_stage(model: NVISA, data: TrainingData, train: TrainConfig, keep: dict[str, Any]) -> NeighborStage:
+    """Linear heads that answer alike for neighbours, with the options that the method "neighbor_information" has by itself."""
+    config = model.config
+    of_heads = NeighborInformationOptions(input_shape=config.input_shape, latent_dim=COMPONENTS)
+    return NeighborStage(
+        "neighbor_information",
+        model.preprocess,
+        LinearClusters(derived_seed(train.seed, 32), config.input_dim, of_heads.latent_dim, config.n_clusters),
+        data,
+        objective=NeighborInformation(of_heads.n_heads, config.n_clusters, of_heads.balance_exponent),
+        n_heads=of_heads.n_heads,
+        n_neighbors=of_heads.n_neighbors,
+        seeds=[derived_seed(train.seed, use) for use in (2, 3, 30, 31)],
+        keep=keep,
+        xla=train.xla,
+        **HEADS,
+    )
 
 
 class DistillationStage(AdamStage):
@@ -188,6 +215,8 @@ class DistillationStage(AdamStage):
     def _find(self, codes: np.ndarray) -> tuple[Mixture, Callable[[Dataset], np.ndarray]]:
         """The clusters as components among the autoencoder's codes [n, D], and a function that gives the clusters of examples."""
         found_by, part = self._found_by, self._part
+        if isinstance(found_by, NeighborStage):
+            return given_clusters(codes, found_by.probabilities(part)), lambda data: found_by.probabilities(data).argmax(1)
         if isinstance(found_by, MutualInformationStage):
             answer = found_by.choose_answer(part)
             return given_clusters(codes, answer.probabilities(part)), lambda data: answer.probabilities(data).argmax(1)
