@@ -32,6 +32,9 @@ def test_a_better_preset_is_named_where_one_is_known():
     )
 
 
+AVERAGED = ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information", "features")
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_model_can_be_compiled_as_each_says(name):
     shape = (64,) if PRESETS[name].get("unit_length") else (8, 8)
