@@ -47,7 +47,12 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def few_steps(monkeypatch):
+def few_steps_of_few_networks(monkeypatch):
+    """One network from random weights, and one that is taught, in place of five: each takes seconds to compile."""
+    monkeypatch.setitem(information.TRIED, "mutual_information", information.FROM_RANDOM_WEIGHTS[:1])
+    monkeypatch.setitem(
+        information.TRIED, "best_information", (information.FROM_RANDOM_WEIGHTS[0], information.FROM_CONTRASTIVE_CLUSTERS[1])
+    )
     monkeypatch.setattr(initialization, "LEAST_STEPS", 50)
     monkeypatch.setattr(initialization, "AGREED_STEPS", 100)
     monkeypatch.setattr(information, "STEPS", 150)

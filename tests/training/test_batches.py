@@ -68,7 +68,7 @@ def test_pipelines_and_xla_off_agree_on_weights(tiny_config, blobs):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("pipeline", "max_rows"), [("memory", 64), pytest.param("stream", 10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("pipeline", "max_rows"), [pytest.param("memory", 64, marks=pytest.mark.slow), ("stream", 10_000)])
 def test_xla_trains_too_also_in_chunks(tiny_config, blobs, pipeline, max_rows):
     x, _ = blobs
     model = NVISA(tiny_config)
