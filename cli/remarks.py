@@ -18,7 +18,7 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
     found = []
     ends = np.stack([np.zeros(splits.train.shape, np.float32), np.ones(splits.train.shape, np.float32)])
     scale = np.diff(model.scaled(ends), axis=0)
-    has_columns = not (splits.train.is_image or splits.train.origin.backbone)
+    has_columns = not (splits.train.is_image or splits.train.origin.backbone or config.model.unit_length)
     if config.data.scaling == "auto" and has_columns and np.allclose(scale, scale.flat[0]):
         found.append("All values are scaled alike; if the vectors' columns have units of their own, add --scaling standardize.")
     options = config.options()

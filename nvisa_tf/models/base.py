@@ -46,6 +46,7 @@ class TrainingStage(Protocol):
       total_steps: where it ends, as far as is known: a check may bring the end nearer; 0: there is nothing to train, only to compute in
         `begin`.
       most_steps: where it ends at the latest.
+      stretch: how many times as long as its epochs that is, where these have too few steps; evaluations are as much farther apart.
       check_steps: how many steps lie between two calls of `check`, the first of which comes before the first step; 0: it is never called.
       batch_size: examples a step.
       x: what batches are taken from, [n, ...].
@@ -58,6 +59,7 @@ class TrainingStage(Protocol):
     name: str
     step: tf.Variable
     most_steps: int
+    stretch: float
     batch_size: int
     x: Array
     shuffle_seed: int

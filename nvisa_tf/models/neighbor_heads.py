@@ -66,8 +66,8 @@ class NeighborStage(AdamStage):
     """Finds components and neighbours, trains the heads, and gives the best one's weights to `clusters`.
 
     Every head begins with the centres of a k-means of its own, of length 1, in a random part of the codes. Which head is best is decided
-    by the mutual information of the clusters of an example and a neighbour. Once an epoch that is looked up for one neighbour of each
-    example, so that `clusters` always answers.
+    by the mutual information of the clusters of an example and a neighbour. That is looked up before the first step and once an epoch, or
+    more seldom where few examples make it short, so that `clusters` always answers.
 
     Args:
       name: of the stage.
@@ -109,7 +109,7 @@ class NeighborStage(AdamStage):
         self._n_neighbors = max(1, min(n_neighbors, n // (4 * self._n_clusters), n - 1))
         self._heads, self._teacher = (self._all_heads(latent_dim, name) for name in ("heads", "teacher"))
         super().__init__(name, np.arange(n, dtype=np.int32), weights_of(self._heads), seed=seed, shuffle_seed=shuffle_seed, **stage)
-        self.refresh_steps = steps_per_epoch(n, self.batch_size) if self.most_steps else 0
+        self.refresh_steps = round(steps_per_epoch(n, self.batch_size) * self.stretch) if self.most_steps else 0
         self._information = tf.Variable(math.nan, trainable=False)  # of the best head, when that was last looked up
         self._joint = graph_of(self._joint_of, reduce_retracing=True, autograph=False)
 

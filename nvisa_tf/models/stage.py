@@ -42,6 +42,7 @@ class Stage:
     Attributes:
       cool_down: steps that are still to come once it has stopped paying, as a share of those before.
       measured: what `measure` gives, in words.
+      stretch: how many times as many steps as its epochs have the stage may have, for the sake of `least_steps`; 1 or more.
     """
 
     refresh_steps = 0
@@ -63,6 +64,7 @@ class Stage:
         per_epoch = steps_per_epoch(len(x), batch_size)
         self.name, self.x, self.batch_size, self.shuffle_seed = name, x, min(batch_size, len(x)), shuffle_seed
         self.most_steps = max(epochs, math.ceil(least_steps / per_epoch)) * per_epoch
+        self.stretch = max(1.0, self.most_steps / (per_epoch * max(1, epochs)))
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.report: dict[str, Any] = {}
         self.checks = plateau.Checks(plateau.steps_between_checks(per_epoch)) if stop_early else None

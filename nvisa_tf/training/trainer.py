@@ -228,7 +228,7 @@ class Trainer:
         train, stage, is_last = self.config.train, self.stage, self._index == len(self.stages) - 1
         per_epoch = self.steps_per_epoch
         reports = REPORTS_UP_TO_A_LIMIT if stage.check_steps else REPORTS_A_STAGE
-        report_epochs = train.eval_epochs if is_last else max(1, stage.most_steps // per_epoch // reports)
+        report_epochs = train.eval_epochs * stage.stretch if is_last else max(1, stage.most_steps // per_epoch // reports)
         report_steps = max(1, round(report_epochs * per_epoch))
         marks = [steps for steps in (report_steps, stage.refresh_steps, stage.check_steps) if steps]
         checkpoints = self._checkpoints() if self.run else None

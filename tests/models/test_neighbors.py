@@ -162,3 +162,14 @@ def test_nvisa_begins_with_the_clusters_of_the_heads(directions, monkeypatch):
     assert report["distilled_accuracy"] > 0.95
     agreed = trainer.model.predict_clusters(x[:400]) == trainer.stages[1].probabilities(splits.train).argmax(1)
     assert agreed.mean() > 0.97
+
+
+def test_few_examples_are_evaluated_as_often_as_many(directions):
+    """Of 400 examples in one batch 1,000 steps are a hundred times the ten epochs that the preset names."""
+    x, y = directions
+    data = Dataset("toy", x[:400], y[:400])
+    config = RunConfig.of(
+        "temi", {"n_clusters": 4, "n_heads": 2, "batch_size": 512, "epochs": 10, "eval_epochs": 2.0, "steps_per_call": 1_000}
+    )
+    wanted = Trainer(build_model(config, Splits(data, data, "")), config, data).steps_wanted()
+    assert next(wanted) == 100  # the best head is looked up as often as after an epoch, and 200 steps lie between evaluations
