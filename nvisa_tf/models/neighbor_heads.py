@@ -33,6 +33,7 @@ from nvisa_tf.models.stage import AdamStage, derived_seed, steps_per_epoch
 
 MAX_EXAMPLES = 60_000  # that are learned from, as the time of all pairs grows with their square
 MAX_VALUES = 150_000_000  # of them, 600 MB: of long examples, as images, fewer are learned from
+LEAST_STEPS = 1_000  # where there are epochs at all, and few examples make them short
 CLUSTERED = 5_000  # examples among which each head's first clusters are looked for
 JUDGED_PAIRS = 60_000  # of an example and a neighbour, by which heads are compared
 JUDGED_VALUES = 4_000_000  # of probabilities at once, where they are
@@ -79,7 +80,7 @@ class NeighborStage(AdamStage):
       seeds: of the part that is learned from, of what is looked for in it, of the order, and of the draws of neighbours.
       begun: whether `clusters` holds weights already, which the first head then begins with.
       keep: what later stages need of earlier ones, trackable objects by name; it is checkpointed too.
-      **stage: batch_size, epochs, least_steps, learning_rate and xla, as for `AdamStage`.
+      **stage: batch_size, epochs, learning_rate and xla, as for `AdamStage`.
     """
 
     metric_groups: Mapping[str, Sequence[str]] = {**AdamStage.metric_groups, "clusters": (NEIGHBOR_INFORMATION,)}
@@ -108,7 +109,8 @@ class NeighborStage(AdamStage):
         n = len(self._part)
         self._n_neighbors = max(1, min(n_neighbors, n // (4 * self._n_clusters), n - 1))
         self._heads, self._teacher = (self._all_heads(latent_dim, name) for name in ("heads", "teacher"))
-        super().__init__(name, np.arange(n, dtype=np.int32), weights_of(self._heads), seed=seed, shuffle_seed=shuffle_seed, **stage)
+        common = {"seed": seed, "shuffle_seed": shuffle_seed, "least_steps": LEAST_STEPS if stage["epochs"] else 0, **stage}
+        super().__init__(name, np.arange(n, dtype=np.int32), weights_of(self._heads), **common)
         self.refresh_steps = round(steps_per_epoch(n, self.batch_size) * self.stretch) if self.most_steps else 0
         self._information = tf.Variable(math.nan, trainable=False)  # of the best head, when that was last looked up
         self._joint = graph_of(self._joint_of, reduce_retracing=True, autograph=False)

@@ -20,8 +20,6 @@ from nvisa_tf.models.neighbor_heads import LinearClusters, NeighborStage
 from nvisa_tf.models.neighbor_objective import TEMI, NeighborInformation, NeighborObjective
 from nvisa_tf.models.stage import derived_seed
 
-LEAST_STEPS = 1_000  # of training, where few examples make an epoch short
-
 
 class NeighborNetwork(ClusteringNetwork):
     """Principal components and one linear head. Calling the model gives q(y|x), [B, n_clusters], of raw examples.
@@ -90,7 +88,6 @@ class NeighborNetwork(ClusteringNetwork):
             keep={"model": self},
             batch_size=train.batch_size,
             epochs=train.epochs,
-            least_steps=LEAST_STEPS if train.epochs else 0,
             learning_rate=train.learning_rate,
             xla=train.xla,
         )

@@ -61,7 +61,7 @@ def few_steps_before():
     """Three calls of steps, where hundreds are far more of the same: for each stage of an initialization, and for linear heads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nvisa_tf.models.nvisa.initialization.LEAST_STEPS", 20)
-        patch.setattr("nvisa_tf.models.neighbors.LEAST_STEPS", 20)
+        patch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 20)
         yield
 
 

@@ -92,7 +92,7 @@ def trained(method, data, **options):
 
 @pytest.mark.parametrize("method", ["neighbor_information", "temi"])
 def test_directions_are_found_whatever_the_length(method, directions, monkeypatch):
-    monkeypatch.setattr("nvisa_tf.models.neighbors.LEAST_STEPS", 100)
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 100)
     trainer = trained(method, directions)
     model, stage = trainer.model, trainer.stages[0]
     x, y = directions
@@ -112,7 +112,7 @@ def test_directions_are_found_whatever_the_length(method, directions, monkeypatc
 
 
 def test_training_makes_the_clusters_of_neighbours_tell_more(directions, monkeypatch):
-    monkeypatch.setattr("nvisa_tf.models.neighbors.LEAST_STEPS", 100)
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 100)
     x = np.random.default_rng(1).normal(size=directions[0].shape).astype(np.float32) + 0.5 * directions[0]
     seen = []
     judge = neighbor_heads.NeighborStage.judge
@@ -122,7 +122,7 @@ def test_training_makes_the_clusters_of_neighbours_tell_more(directions, monkeyp
 
 
 def test_with_init_from_the_first_head_begins_as_the_other_run_ended(directions, monkeypatch, tmp_path):
-    monkeypatch.setattr("nvisa_tf.models.neighbors.LEAST_STEPS", 1)
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 1)
     x, _ = directions
     first = trained("neighbor_information", directions, epochs=1).model
     stage = neighbor_heads.NeighborStage(
@@ -146,9 +146,7 @@ def test_with_init_from_the_first_head_begins_as_the_other_run_ended(directions,
 
 def test_nvisa_begins_with_the_clusters_of_the_heads(directions, monkeypatch):
     monkeypatch.setattr("nvisa_tf.models.nvisa.initialization.LEAST_STEPS", 300)
-    monkeypatch.setattr(
-        "nvisa_tf.models.nvisa.initialization.HEADS", {"batch_size": 100, "epochs": 1, "least_steps": 100, "learning_rate": 3e-3}
-    )
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 100)
     options = {"init": "neighbor_information", "init_epochs": 1, "latent_dim": 4, "encoder_units": (32,), "decoder_units": (32,)}
     x, y = directions
     splits = Splits(Dataset("toy", x[:400], y[:400]), Dataset("toy", x[400:], y[400:]), "")

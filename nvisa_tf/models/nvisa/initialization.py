@@ -24,6 +24,7 @@ from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import Mixture, check_installed, fit_mixture, given_clusters, spread_part, spread_rows
 from nvisa_tf.config.neighbors import NeighborInformationOptions
 from nvisa_tf.config.nvisa import NVISAOptions
+from nvisa_tf.config.presets import PRESETS
 from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.augmentation import Augmentation, augment
@@ -49,8 +50,6 @@ LEAST_STEPS = 500  # of the other stages, where few examples make an epoch short
 DISTILLATION_EPOCHS = 10
 AGREED_STEPS = 1_500  # of distillation at least, where networks of other widths agreed on the clusters: there is more to teach
 CONTRASTIVE_BATCH = 512  # an image is to be found among twice as many
-COMPONENTS = 256  # that linear heads see, at most
-HEADS: dict[str, Any] = {"batch_size": 512, "epochs": 10, "least_steps": 1_000, "learning_rate": 3e-3}  # of linear heads, as their preset
 CODE_SD = 0.1  # of q(z|y,x), beside eps, where the codes have a standard deviation of 1
 
 
@@ -107,9 +106,9 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
 
 
 def neighbor_stage(model: NVISA, data: TrainingData, train: TrainConfig, keep: dict[str, Any]) -> NeighborStage:
-    """Linear heads that answer alike for neighbours, with the options that the method "neighbor_information" has by itself."""
-    config = model.config
-    of_heads = NeighborInformationOptions(input_shape=config.input_shape, latent_dim=COMPONENTS)
+    """Linear heads that answer alike for neighbours, with the options of the preset "neighbor_information"."""
+    options, config = PRESETS["neighbor_information"], model.config
+    of_heads = NeighborInformationOptions(input_shape=config.input_shape, latent_dim=options["latent_dim"])
     return NeighborStage(
         "neighbor_information",
         model.preprocess,
@@ -121,7 +120,7 @@ def neighbor_stage(model: NVISA, data: TrainingData, train: TrainConfig, keep: d
         seeds=[derived_seed(train.seed, use) for use in (2, 3, 30, 31)],
         keep=keep,
         xla=train.xla,
-        **HEADS,
+        **{name: options[name] for name in ("epochs", "batch_size", "learning_rate")},
     )
 
 
