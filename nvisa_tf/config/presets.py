@@ -186,8 +186,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 60.0,
         "eval_epochs": 25.0,
     },
-    # Features of a pretrained network: training keeps the clusters of the initialization. eps stays as it is: of a few hundred photos the
-    # bound of held-out ones falls with it, as does every bound where sigma_x cannot follow (results/features.md).
+    # Features of a pretrained network: training keeps the clusters of the initialization. eps of x hardly falls: of a few hundred photos the
+    # bound of held-out ones falls with it, as does every bound where sigma_x cannot follow. That of z is small from the first step on, since
+    # a large one blurs the clusters (results/features.md).
     "features": {
         **RANDOM_FAST,
         "init": "neighbor_information",
@@ -195,8 +196,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent_dim": 32,
         "init_epochs": 10,
         "epochs": 10,
+        "anneal": "x",
         "eps_start": 0.5,
-        "eps_floor": 0.5,
+        "eps_floor": 0.1,
+        "eps_halving_epochs": 1_000.0,
         "lr_eps_power": 0.0,
         "learning_rate": 1e-4,
         "balance_weight": 15.0,
