@@ -186,9 +186,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_halving_epochs": 60.0,
         "eval_epochs": 25.0,
     },
-    # Features of a pretrained network: training keeps the clusters of the initialization. eps of x hardly falls: of a few hundred photos the
-    # bound of held-out ones falls with it, as does every bound where sigma_x cannot follow. That of z is small from the first step on, since
-    # a large one blurs the clusters (results/features.md).
+    # Features of a pretrained network: training keeps the clusters of the initialization. eps of x hardly falls: of a few hundred photos
+    # the bound of held-out ones falls with it, as does every bound where sigma_x cannot follow. That of z is small from the first step on,
+    # since a large one blurs the clusters (results/features.md).
     "features": {
         **RANDOM_FAST,
         "init": "neighbor_information",
