@@ -50,7 +50,7 @@ def unit_rows(codes: np.ndarray) -> np.ndarray:
 
 
 def nearest_neighbors(codes: np.ndarray, count: int) -> np.ndarray:
-    """The `count` others of the largest cosine similarity, the nearest first, int32 [n, count]; codes: [n, D].
+    """The `count` others at the least distance, the nearest first, int32 [n, count]; codes: [n, D].
 
     Exact (scikit-learn), by products of all pairs: time grows with n squared. Of a single example its only neighbour is itself.
 
@@ -62,7 +62,6 @@ def nearest_neighbors(codes: np.ndarray, count: int) -> np.ndarray:
         return np.zeros((1, 1), np.int32)
     if count >= n:
         raise ValueError(f"{count} neighbours are asked for among {n} examples; ask for {n - 1} at most.")
-    rows = unit_rows(codes)
     # Without an argument, an example is not its own neighbour, also where others are the same.
-    found = NearestNeighbors(n_neighbors=count, algorithm="brute", n_jobs=-1).fit(rows).kneighbors(return_distance=False)
+    found = NearestNeighbors(n_neighbors=count, algorithm="brute", n_jobs=-1).fit(codes).kneighbors(return_distance=False)
     return np.asarray(found, np.int32)

@@ -13,19 +13,21 @@ from nvisa_tf.config.options import option
 class NeighborOptions(ModelConfig):
     """What both have: principal components of the examples, their nearest neighbours, and linear heads, of which one answers.
 
-    `latent_dim` is the number of components, and no more than an example has values.
+    `latent_dim` is the largest number of components.
 
     Raises:
       ValueError: a value out of range, or options that do not go together.
     """
 
-    n_heads: int = option(32, "heads trained beside each other; the one whose clusters tell the most of a neighbour's answers", minimum=1)
+    n_heads: int = option(
+        32, "heads trained beside each other; the one whose clusters tell the most of a neighbour's answers", minimum=1, maximum=1_000
+    )
     n_neighbors: int = option(50, "nearest neighbours of each example, at most a quarter of a cluster of average size", minimum=1)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.input_shape:
-            object.__setattr__(self, "latent_dim", min(self.latent_dim, self.input_dim))
+    @property
+    def n_components(self) -> int:
+        """How many principal components the heads see: `latent_dim`, or as many as an example has values."""
+        return min(self.latent_dim, self.input_dim)
 
     @property
     def image_changers(self) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ class TEMIOptions(NeighborOptions):
 
     temi_beta: float = option(0.6, "exponent of the product of two probabilities; 1: pointwise mutual information", minimum=1e-6, maximum=1)
     teacher_momentum: float = option(
-        0.996, "how much of itself the teacher's moving average of the heads keeps a step", minimum=0, maximum=1
+        0.996, "how much of itself the teacher's moving average of the heads keeps a step", minimum=0, maximum=0.9999
     )
 
 

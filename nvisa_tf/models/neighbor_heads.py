@@ -66,7 +66,7 @@ class LinearClusters:
 class NeighborStage(AdamStage):
     """Finds components and neighbours, trains the heads, and gives the best one's weights to `clusters`.
 
-    Every head begins with the centres of a k-means of its own, of length 1, in a random part of the codes. Which head is best is decided
+    Every head begins with the clusters of a k-means of its own, in a random part of the codes. Which head is best is decided
     by the mutual information of the clusters of an example and a neighbour. That is looked up before the first step and once an epoch, or
     more seldom where few examples make it short, so that `clusters` always answers.
 
@@ -77,6 +77,7 @@ class NeighborStage(AdamStage):
       data: what is learned from, and what is scored.
       objective: of the pairs.
       n_heads, n_neighbors: H, and how many neighbours an example has at most; at most a quarter of a cluster of average size.
+      by_direction: whether neighbours and first clusters are by direction from the mean alone, as suits features; else by distance.
       seeds: of the part that is learned from, of what is looked for in it, of the order, and of the draws of neighbours.
       begun: whether `clusters` holds weights already, which the first head then begins with.
       keep: what later stages need of earlier ones, trackable objects by name; it is checkpointed too.
@@ -95,13 +96,14 @@ class NeighborStage(AdamStage):
         objective: NeighborObjective,
         n_heads: int,
         n_neighbors: int,
+        by_direction: bool,
         seeds: Sequence[int],
         begun: bool = False,
         keep: Mapping[str, Any] | None = None,
         **stage: Any,
     ) -> None:
         self._preprocess, self.clusters, self._data, self.objective = preprocess, clusters, data, objective
-        self.n_heads, self._begun, self._keep = n_heads, begun, dict(keep or {})
+        self.n_heads, self._by_direction, self._begun, self._keep = n_heads, by_direction, begun, dict(keep or {})
         part_seed, self._find_seed, shuffle_seed, seed = seeds
         latent_dim, self._n_clusters = clusters.head.kernel.shape
         most = min(MAX_EXAMPLES, max(2 * self._n_clusters, MAX_VALUES // clusters.projection.kernel.shape[0]))
@@ -148,11 +150,13 @@ class NeighborStage(AdamStage):
             found = principal_components(encode_all(self._preprocess, self._part), projection.units, self._find_seed)
             projection.set_weights([found.kernel, found.bias])
         self._data.tell(f"{self._n_neighbors} nearest neighbours of each of {n:,} examples")
-        codes = self.codes.numpy()
+        codes = unit_rows(self.codes.numpy()) if self._by_direction else self.codes.numpy()
         self.neighbors.assign(nearest_neighbors(codes, self._n_neighbors))
         self._data.tell(f"first clusters of {self.n_heads} heads")
-        kernels = [first_centres(codes, self._n_clusters, self._find_seed, number).T for number in range(self.n_heads)]
-        biases = [np.zeros(self._n_clusters, np.float32) for _ in kernels]
+        centres = [first_centres(codes, self._n_clusters, self._find_seed, number) for number in range(self.n_heads)]
+        kernels = [one.T for one in centres]
+        # The nearest centre has the largest logit; of directions, that of the smallest angle.
+        biases = [np.zeros(len(one), np.float32) if self._by_direction else -0.5 * np.square(one).sum(1) for one in centres]
         if self._begun:
             kernels[0], biases[0] = head.get_weights()
         for layer in (self._heads, self._teacher):
@@ -251,7 +255,7 @@ class NeighborStage(AdamStage):
 
 @threadpool_limits.wrap(limits=1)  # its sums would depend on the number of threads
 def first_centres(codes: np.ndarray, n_clusters: int, seed: int, number: int) -> np.ndarray:
-    """Centres of k-means among at most `CLUSTERED` codes [n, D] of length 1, [K, D]: from one initialization, other ones by `number`."""
+    """Centres of k-means among at most `CLUSTERED` codes [n, D], float32 [K, D]: from one initialization, other ones by `number`."""
     rows = spread_rows(len(codes), CLUSTERED, derived_seed(seed, number))
-    means = KMeans(n_clusters, n_init=1, random_state=derived_seed(seed, number)).fit(unit_rows(codes[rows])).cluster_centers_
+    means = KMeans(n_clusters, n_init=1, random_state=derived_seed(seed, number)).fit(codes[rows]).cluster_centers_
     return np.asarray(means, np.float32)

@@ -42,7 +42,7 @@ class NeighborNetwork(ClusteringNetwork):
         config = config if isinstance(config, NeighborOptions) else self.options_class(**config)
         super().__init__(config, **kwargs)
         self.config, self.seed = config, seed
-        self.clusters = LinearClusters(seed, config.input_dim, config.latent_dim, config.n_clusters)
+        self.clusters = LinearClusters(seed, config.input_dim, config.n_components, config.n_clusters)
         self.projection, self.cluster_head = self.clusters.projection, self.clusters.head
         self.build()
 
@@ -83,6 +83,7 @@ class NeighborNetwork(ClusteringNetwork):
             objective=self.objective(options),
             n_heads=options.n_heads,
             n_neighbors=options.n_neighbors,
+            by_direction=options.unit_length,
             seeds=[derived_seed(train.seed, use) for use in (2, 3, 4, 5)],
             begun=bool(train.init_from),
             keep={"model": self},

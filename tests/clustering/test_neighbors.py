@@ -37,11 +37,14 @@ def test_examples_that_are_all_the_same_are_refused():
         principal_components(np.ones((5, 3), np.float32), 2, 0)
 
 
-def test_neighbours_are_those_of_the_largest_cosine():
+def test_neighbours_are_the_nearest_and_of_directions_those_of_the_largest_cosine():
     codes = np.random.default_rng(1).normal(size=(60, 4)) * np.random.default_rng(2).uniform(0.1, 9, size=(60, 1))
+    distances = np.linalg.norm(codes[:, None] - codes, axis=2)
     cosines = (codes @ codes.T) / np.outer(np.linalg.norm(codes, axis=1), np.linalg.norm(codes, axis=1))
+    np.fill_diagonal(distances, np.inf)
     np.fill_diagonal(cosines, -2)
-    np.testing.assert_array_equal(nearest_neighbors(codes, 7), np.argsort(-cosines, 1)[:, :7])
+    np.testing.assert_array_equal(nearest_neighbors(codes, 7), np.argsort(distances, 1)[:, :7])
+    np.testing.assert_array_equal(nearest_neighbors(unit_rows(codes), 7), np.argsort(-cosines, 1)[:, :7])
 
 
 def test_an_example_is_not_its_own_neighbour_where_others_are_the_same():

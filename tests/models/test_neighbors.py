@@ -98,7 +98,7 @@ def test_directions_are_found_whatever_the_length(method, directions, monkeypatc
     x, y = directions
     assert clustering_scores(y[400:], model.predict_clusters(x[400:])).accuracy > 0.97
     assert stage.report["accuracy"] == clustering_scores(y[400:], model.predict_clusters(x[400:])).accuracy
-    assert model.config.latent_dim == 12
+    assert model.embed(x).shape == (600, 12)  # no more components than values
     np.testing.assert_allclose(model.predict_proba(7 * x), model.predict_proba(x), atol=1e-4)
     # The head that answers is the one that judged best, and what it is judged by is right.
     information = stage.judge()
@@ -133,6 +133,7 @@ def test_with_init_from_the_first_head_begins_as_the_other_run_ended(directions,
         objective=NeighborInformation(2, 4, 1.3),
         n_heads=2,
         n_neighbors=5,
+        by_direction=True,
         seeds=[0, 1, 2, 3],
         begun=True,
         batch_size=100,
@@ -171,3 +172,16 @@ def test_few_examples_are_evaluated_as_often_as_many(directions):
     )
     wanted = Trainer(build_model(config, Splits(data, data, "")), config, data).steps_wanted()
     assert next(wanted) == 100  # the best head is looked up as often as after an epoch, and 200 steps lie between evaluations
+
+
+@pytest.mark.parametrize("centres", [[[0.0], [10.0], [20.0]], [[0, 0], [9, 0], [0, 9], [-9, -9]]], ids=["one column", "one group amidst"])
+@pytest.mark.parametrize("method", ["neighbor_information", "temi"])
+def test_groups_that_differ_by_distance_alone_are_found_without_unit_length(centres, method, monkeypatch):
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 200)
+    y = np.repeat(np.arange(len(centres)), 100)
+    x = (np.array(centres, np.float64)[y] + np.random.default_rng(0).normal(size=(len(y), len(centres[0])))).astype(np.float32)
+    data = Dataset("toy", x, y)
+    config = RunConfig.of(method, {"n_clusters": len(centres), "n_heads": 8, "learning_rate": 3e-3, "epochs": 2})
+    trainer = Trainer(build_model(config, Splits(data, data, "")), config, data)
+    trainer.train()
+    assert clustering_scores(y, trainer.model.predict_clusters(x)).accuracy > 0.97

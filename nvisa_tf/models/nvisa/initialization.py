@@ -112,11 +112,12 @@ def neighbor_stage(model: NVISA, data: TrainingData, train: TrainConfig, keep: d
     return NeighborStage(
         "neighbor_information",
         model.preprocess,
-        LinearClusters(derived_seed(train.seed, 32), config.input_dim, of_heads.latent_dim, config.n_clusters),
+        LinearClusters(derived_seed(train.seed, 32), config.input_dim, of_heads.n_components, config.n_clusters),
         data,
         objective=NeighborInformation(of_heads.n_heads, config.n_clusters, of_heads.balance_exponent),
         n_heads=of_heads.n_heads,
         n_neighbors=of_heads.n_neighbors,
+        by_direction=config.unit_length,
         seeds=[derived_seed(train.seed, use) for use in (2, 3, 30, 31)],
         keep=keep,
         xla=train.xla,
