@@ -21,6 +21,8 @@ HOME = {
     "LTVAE": "models.ltvae.model",
     "LTVAEGMM": "models.ltvae.model",
     "GMVAE": "models.gmvae",
+    "NeighborInformationNetwork": "models.neighbors",
+    "TEMINetwork": "models.neighbors",
     "FusedAdam": "layers.optimizer",
     "StdAnnealing": "layers.schedules",
     "AnnealedLearningRate": "layers.schedules",

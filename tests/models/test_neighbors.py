@@ -98,7 +98,8 @@ def test_directions_are_found_whatever_the_length(method, directions, monkeypatc
     x, y = directions
     assert clustering_scores(y[400:], model.predict_clusters(x[400:])).accuracy > 0.97
     assert stage.report["accuracy"] == clustering_scores(y[400:], model.predict_clusters(x[400:])).accuracy
-    assert model.embed(x).shape == (600, 12)  # no more components than values
+    assert model.embed(x).shape == (600, 12)  # no more components than values, and the option stays as it was given
+    assert (model.config.latent_dim, trainer.config.model.latent_dim) == (256, 256)
     np.testing.assert_allclose(model.predict_proba(7 * x), model.predict_proba(x), atol=1e-4)
     # The head that answers is the one that judged best, and what it is judged by is right.
     information = stage.judge()
