@@ -5,9 +5,8 @@ Shapes: B examples, D latent dimensions, d values of an example.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
@@ -176,16 +175,3 @@ class AutoencodingNetwork(ClusteringNetwork):
     def shapes_of_weights(self) -> dict[str, Any]:
         """The networks' part of the configuration."""
         return {name: getattr(self.config, name) for name in ("n_clusters", *NETWORKS)}
-
-    def report_metrics(self) -> dict[str, float | int]:
-        """Nothing beside its scores."""
-        return {}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**config)

@@ -5,8 +5,9 @@ Shapes: n examples, B of a batch, K clusters, D latent dimensions, d = input_dim
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -81,6 +82,7 @@ class ClusteringNetwork(keras.Model):
 
     capabilities = frozenset({"embed", "reconstruct", "generate"})
     config: ModelConfig
+    seed: int
     decoder: Decoder
     prior: Prior
     input_scale: Any
@@ -275,6 +277,19 @@ class ClusteringNetwork(keras.Model):
     def shapes_of_weights(self) -> dict[str, Any]:
         """The options that the weights' number, shapes and meaning depend on."""
         raise NotImplementedError
+
+    def report_metrics(self) -> dict[str, float | int]:
+        """Nothing beside its scores."""
+        return {}
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values."""
+        return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The inverse of `get_config`."""
+        return cls(**config)
 
 
 def check_images(options: Any, train: Dataset) -> None:

@@ -5,9 +5,8 @@ Shapes: B examples, D components, K clusters, d values of an example.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -124,19 +123,6 @@ class NeighborNetwork(ClusteringNetwork):
     def shapes_of_weights(self) -> dict[str, Any]:
         """The options that the layers' shapes, and the meaning of what they take, depend on."""
         return {name: getattr(self.config, name) for name in ("n_clusters", "input_shape", "latent_dim", "unit_length")}
-
-    def report_metrics(self) -> dict[str, float | int]:
-        """Nothing beside its scores."""
-        return {}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The inverse of `get_config`."""
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="nvisa_tf")

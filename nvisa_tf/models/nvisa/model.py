@@ -351,12 +351,3 @@ class NVISA(ClusteringNetwork):
     def shapes_of_weights(self) -> dict[str, Any]:
         """All of the configuration but what changes no weight's meaning."""
         return {name: value for name, value in dataclasses.asdict(self.config).items() if name not in FREE}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        return {**super().get_config(), "config": dataclasses.asdict(self.config), "seed": self.seed}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> NVISA:
-        """The inverse of `get_config`."""
-        return cls(**config)
