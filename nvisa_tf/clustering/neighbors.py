@@ -43,12 +43,6 @@ def principal_components(x: np.ndarray, count: int, seed: int) -> Projection:
     return Projection(kernel, -(pca.mean_ @ kernel).astype(np.float32))
 
 
-def unit_rows(codes: np.ndarray) -> np.ndarray:
-    """Codes [n, D] at a length of 1, float32; a code of 0 stays so."""
-    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
-    return (codes / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
 def nearest_neighbors(codes: np.ndarray, count: int) -> np.ndarray:
     """The `count` others at the least distance, the nearest first, int32 [n, count]; codes: [n, D].
 

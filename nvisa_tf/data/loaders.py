@@ -53,10 +53,9 @@ def load_dataset(
 
     Args:
       dataset: "digits" (scikit-learn's 1,797 real 8x8 digits), "mnist", "fashion_mnist", "stl10", "cifar10" and "cifar100" (through
-        tensorflow-datasets); a path to an array
-        (.npy, .npz with the keys x and, if there are labels, y; or x_train, x_test, y_train and y_test), a table (.csv, .tsv, .txt, also
-        .gz; .parquet; .h5ad) or a folder of images; or anything in memory that `as_dataset` takes, such as an array, a sparse matrix, a
-        frame or a `tf.data.Dataset`.
+        tensorflow-datasets); a path to an array (.npy, .npz with the keys x and, if there are labels, y; or x_train, x_test, y_train and
+        y_test), a table (.csv, .tsv, .txt, also .gz; .parquet; .h5ad) or a folder of images; or anything in memory that `as_dataset`
+        takes, such as an array, a sparse matrix, a frame or a `tf.data.Dataset`.
       y: labels [n] of data in memory, whole numbers or text.
       data_dir: the tensorflow-datasets folder; empty: TFDS_DATA_DIR, then its own default. A file that is not at its path is
         looked for there by its name, so that a run can be used where its data lie elsewhere.

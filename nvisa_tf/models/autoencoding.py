@@ -5,14 +5,13 @@ Shapes: B examples, D latent dimensions, d values of an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from nvisa_tf.config.networks import NetworkConfig
 from nvisa_tf.config.options import as_text
-from nvisa_tf.config.run import RunConfig, TrainConfig
+from nvisa_tf.config.run import TrainConfig
 from nvisa_tf.data import Dataset
 from nvisa_tf.layers.networks import Decoder, LayerFactory
 from nvisa_tf.models.base import TrainingData
@@ -80,13 +79,6 @@ class AutoencodingNetwork(ClusteringNetwork):
         """The code of each raw example, [B, D]."""
         return self.code_head(self.encoder(self.preprocess(x)))
 
-    def options_of(self, config: RunConfig) -> Any:
-        """The method's own options in a run's configuration; ValueError where these are another method's."""
-        if not isinstance(config.model, self.options_class):
-            name = type(self).__name__
-            raise ValueError(f"{name} is trained by {self.options_class.__name__}, and the configuration is of {config.method}.")
-        return config.model
-
     def autoencoder_stage(self, data: TrainingData, options: Any, train: TrainConfig, *, epochs: int, **stage: Any) -> AutoencoderStage:
         """The stage that trains trunk, code and decoder to give examples back.
 
@@ -113,10 +105,6 @@ class AutoencodingNetwork(ClusteringNetwork):
     def pretraining_stage(self, data: TrainingData, options: Any, train: TrainConfig) -> AutoencoderStage:
         """The same as a stage before the method's own; the options are a `PretrainingConfig` too."""
         return self.autoencoder_stage(data, options, train, epochs=options.pretrain_epochs, learning_rate=1e-3)
-
-    def answering_state(self, options: Any) -> tuple[dict[str, Any], Callable[[], None]]:
-        """The model."""
-        return {"model": self}, lambda: None
 
     def networks(self) -> list[Any]:
         """Encoder, code head and decoder."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from nvisa_tf.config.networks import ModelConfig
 from nvisa_tf.config.options import as_text
+from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Dataset, RowView
 from nvisa_tf.data.dataset import LEAST_SQUARE, scaled
 from nvisa_tf.layers.graphs import graph_of
@@ -81,6 +82,7 @@ class ClusteringNetwork(keras.Model):
     """
 
     capabilities = frozenset({"embed", "reconstruct", "generate"})
+    options_class: ClassVar[type[ModelConfig]]
     config: ModelConfig
     seed: int
     decoder: Decoder
@@ -277,6 +279,17 @@ class ClusteringNetwork(keras.Model):
     def shapes_of_weights(self) -> dict[str, Any]:
         """The options that the weights' number, shapes and meaning depend on."""
         raise NotImplementedError
+
+    def options_of(self, config: RunConfig) -> Any:
+        """The method's own options in a run's configuration; ValueError where these are another method's."""
+        if not isinstance(config.model, self.options_class):
+            name = type(self).__name__
+            raise ValueError(f"{name} is trained by {self.options_class.__name__}, and the configuration is of {config.method}.")
+        return config.model
+
+    def answering_state(self, options: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+        """The model."""
+        return {"model": self}, lambda: None
 
     def report_metrics(self) -> dict[str, float | int]:
         """Nothing beside its scores."""

@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from nvisa_tf.clustering.metrics import clustering_scores
 from nvisa_tf.clustering.mixtures import spread_part, spread_rows
-from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components, unit_rows
+from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components
 from nvisa_tf.data import Dataset
+from nvisa_tf.data.dataset import of_unit_length
 from nvisa_tf.layers.graphs import graph_of
 from nvisa_tf.layers.networks import DTYPE, LayerFactory
 from nvisa_tf.models.base import TrainingData
@@ -109,10 +110,11 @@ class NeighborStage(AdamStage):
         most = min(MAX_EXAMPLES, max(2 * self._n_clusters, MAX_VALUES // clusters.projection.kernel.shape[0]))
         self._part = spread_part(data.train, most, part_seed)
         n = len(self._part)
-        self._n_neighbors = max(1, min(n_neighbors, n // (4 * self._n_clusters), n - 1))
+        self._n_neighbors = max(1, min(n_neighbors, n // (4 * self._n_clusters)))
         self._heads, self._teacher = (self._all_heads(latent_dim, name) for name in ("heads", "teacher"))
-        common = {"seed": seed, "shuffle_seed": shuffle_seed, "least_steps": LEAST_STEPS if stage["epochs"] else 0, **stage}
-        super().__init__(name, np.arange(n, dtype=np.int32), weights_of(self._heads), **common)
+        least_steps = LEAST_STEPS if stage["epochs"] else 0
+        rows = np.arange(n, dtype=np.int32)
+        super().__init__(name, rows, weights_of(self._heads), seed=seed, shuffle_seed=shuffle_seed, least_steps=least_steps, **stage)
         self.refresh_steps = round(steps_per_epoch(n, self.batch_size) * self.stretch) if self.most_steps else 0
         self._information = tf.Variable(math.nan, trainable=False)  # of the best head, when that was last looked up
         self._joint = graph_of(self._joint_of, reduce_retracing=True, autograph=False)
@@ -150,7 +152,9 @@ class NeighborStage(AdamStage):
             found = principal_components(encode_all(self._preprocess, self._part), projection.units, self._find_seed)
             projection.set_weights([found.kernel, found.bias])
         self._data.tell(f"{self._n_neighbors} nearest neighbours of each of {n:,} examples")
-        codes = unit_rows(self.codes.numpy()) if self._by_direction else self.codes.numpy()
+        codes = self.codes.numpy()
+        if self._by_direction:
+            codes = of_unit_length(codes)
         self.neighbors.assign(nearest_neighbors(codes, self._n_neighbors))
         self._data.tell(f"first clusters of {self.n_heads} heads")
         centres = [first_centres(codes, self._n_clusters, self._find_seed, number) for number in range(self.n_heads)]

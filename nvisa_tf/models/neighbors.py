@@ -5,7 +5,7 @@ Shapes: B examples, D components, K clusters, d values of an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -64,16 +64,8 @@ class NeighborNetwork(ClusteringNetwork):
         return self.projection(self.preprocess(x))
 
     def stages(self, data: TrainingData, config: RunConfig) -> Sequence[TrainingStage]:
-        """The heads.
-
-        Raises:
-          ValueError: the options are another method's.
-        """
-        options, train = config.model, config.train
-        if not isinstance(options, self.options_class):
-            raise ValueError(
-                f"{type(self).__name__} is trained by {self.options_class.__name__}, and the configuration is of {config.method}."
-            )
+        """The heads."""
+        options, train = self.options_of(config), config.train
         stage = NeighborStage(
             config.method,
             self.preprocess,
@@ -92,10 +84,6 @@ class NeighborNetwork(ClusteringNetwork):
             xla=train.xla,
         )
         return [stage]
-
-    def answering_state(self, options: Any) -> tuple[dict[str, Any], Callable[[], None]]:
-        """The model."""
-        return {"model": self}, lambda: None
 
     def reconstruct(self, x: Any, batch_size: int = 1000) -> Any:
         """Not with linear heads.

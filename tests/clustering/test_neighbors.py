@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nvisa_tf.clustering import neighbors
-from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components, unit_rows
+from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components
+from nvisa_tf.data.dataset import of_unit_length
 
 
 def correlated(n, d, seed=0):
@@ -44,7 +45,7 @@ def test_neighbours_are_the_nearest_and_of_directions_those_of_the_largest_cosin
     np.fill_diagonal(distances, np.inf)
     np.fill_diagonal(cosines, -2)
     np.testing.assert_array_equal(nearest_neighbors(codes, 7), np.argsort(distances, 1)[:, :7])
-    np.testing.assert_array_equal(nearest_neighbors(unit_rows(codes), 7), np.argsort(-cosines, 1)[:, :7])
+    np.testing.assert_array_equal(nearest_neighbors(of_unit_length(codes), 7), np.argsort(-cosines, 1)[:, :7])
 
 
 def test_an_example_is_not_its_own_neighbour_where_others_are_the_same():
@@ -56,4 +57,4 @@ def test_an_example_is_not_its_own_neighbour_where_others_are_the_same():
 
 
 def test_a_code_of_zero_has_no_length_to_divide_by():
-    np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(of_unit_length(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]], rtol=1e-6)

@@ -122,15 +122,16 @@ def test_training_makes_the_clusters_of_neighbours_tell_more(directions, monkeyp
     assert (seen[-1] > seen[0] + 0.1).all()
 
 
-def test_with_init_from_the_first_head_begins_as_the_other_run_ended(directions, monkeypatch, tmp_path):
+def test_with_init_from_the_first_head_begins_as_the_other_run_ended(directions, monkeypatch):
     monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 1)
     x, _ = directions
-    first = trained("neighbor_information", directions, epochs=1).model
+    run = trained("neighbor_information", directions, epochs=1)
+    first = run.model
     stage = neighbor_heads.NeighborStage(
         "toy",
         first.preprocess,
         first.clusters,
-        trained("neighbor_information", directions, epochs=1).stages[0]._data,
+        run.stages[0]._data,
         objective=NeighborInformation(2, 4, 1.3),
         n_heads=2,
         n_neighbors=5,

@@ -215,10 +215,8 @@ class DistillationStage(AdamStage):
     def _find(self, codes: np.ndarray) -> tuple[Mixture, Callable[[Dataset], np.ndarray]]:
         """The clusters as components among the autoencoder's codes [n, D], and a function that gives the clusters of examples."""
         found_by, part = self._found_by, self._part
-        if isinstance(found_by, NeighborStage):
-            return given_clusters(codes, found_by.probabilities(part)), lambda data: found_by.probabilities(data).argmax(1)
-        if isinstance(found_by, MutualInformationStage):
-            answer = found_by.choose_answer(part)
+        if isinstance(found_by, MutualInformationStage | NeighborStage):
+            answer = found_by if isinstance(found_by, NeighborStage) else found_by.choose_answer(part)
             return given_clusters(codes, answer.probabilities(part)), lambda data: answer.probabilities(data).argmax(1)
         seed, n_clusters = derived_seed(self._run_seed, 3), self.model.config.n_clusters
         if isinstance(found_by, ContrastiveStage):
