@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -223,6 +224,8 @@ def _saved_model(path: Path, threads: int) -> Opened:
 
 
 def _keras(path: Path, threads: int) -> Opened:
+    if not zipfile.is_zipfile(path):  # before TensorFlow, which takes seconds
+        raise ValueError("it is not a .keras file, or is cut off")
     _tensorflow(threads)
     import keras
 

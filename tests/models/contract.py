@@ -36,8 +36,19 @@ SMALL = {
 OPTIONS = {("nvisa", "vectors"): {"init": "ae_kmeans", "eps_start": 0.25}, ("gmvae", "images"): {"pretrain_epochs": 0}}
 # Without a network an image is a vector, whose values stand in rows.
 KINDS = {method: ("vectors", "images") if issubclass(METHODS[method].options, NetworkConfig) else ("vectors",) for method in METHODS}
-CASES = [(method, kind, OPTIONS.get((method, kind), {})) for method in METHODS for kind in KINDS[method]]
-IDS = [" ".join([method, kind, *(f"{name} {value}" for name, value in options.items())]) for method, kind, options in CASES]
+# On images these have what DEC, LTVAE and AE+GMM have, with vectors to tell them apart.
+AS_ANOTHER_ON_IMAGES = ("idec", "ltvae_gmm", "vae_gmm")
+
+
+def case_of(method, kind):
+    """A method on one kind of data, with the options it is tried with."""
+    options = OPTIONS.get((method, kind), {})
+    marks = [pytest.mark.slow] if kind == "images" and method in AS_ANOTHER_ON_IMAGES else []
+    name = " ".join([method, kind, *(f"{option} {value}" for option, value in options.items())])
+    return pytest.param((method, kind, options), id=name, marks=marks)
+
+
+CASES = [case_of(method, kind) for method in METHODS for kind in KINDS[method]]
 
 
 class Crash(Exception):
@@ -65,7 +76,7 @@ def few_steps_before():
         yield
 
 
-@pytest.fixture(scope="module", params=CASES, ids=IDS)
+@pytest.fixture(scope="module", params=CASES)
 def case(request):
     return request.param
 

@@ -233,20 +233,18 @@ def initialized(data, init, folder):
     return trainer
 
 
+@pytest.mark.slow  # the next test has such a network beside one from random weights
 def test_networks_that_were_taught_contrastive_clusters_find_bars(data, tmp_path):
     initialized(data, "contrastive_information", tmp_path / "run")
 
 
-def test_an_initialization_finds_bars_and_goes_on_after_stops_as_if_there_had_been_none(data, tmp_path):
+def test_an_initialization_finds_bars_and_goes_on_after_a_stop_as_if_there_had_been_none(data, tmp_path):
     straight = initialized(data, "best_information", tmp_path / "straight")
     config, run = RUN.replace({"init": "best_information"}), RunDirectory.create(tmp_path / "stopped", RunConfig(), {})
-    for name in ("mutual_information", "distillation"):
-        stop = Stop(name)
-        stop.trainer = again = Trainer(model_of(data), config, data, run=run, monitors=[stop])
-        if name == "distillation":
-            assert 0 < again.resume() < again.total_steps
-        assert again.train() is StopReason.REQUESTED
-        assert again.stage.name == name
+    stop = Stop("mutual_information")  # the contract of all methods has stops in the stages that other initializations have too
+    stop.trainer = again = Trainer(model_of(data), config, data, run=run, monitors=[stop])
+    assert again.train() is StopReason.REQUESTED
+    assert again.stage.name == "mutual_information"
     again = Trainer(model_of(data), config, data, run=run)
     assert 0 < again.resume() < again.total_steps
     assert again.train() is StopReason.FINISHED
