@@ -29,7 +29,7 @@ def plans_of(flags: argparse.Namespace) -> list[Plan]:
     found = []
     for dataset in flags.datasets:
         train = load_splits(DataConfig(dataset=dataset, data_dir=flags.data_dir)).train
-        are_features = "backbone" in defaults_of(dataset)
+        are_features = bool(train.origin.backbone) or "backbone" in defaults_of(dataset)
         for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image and not are_features, are_features):
             for seed in flags.seeds:
                 found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, {"data_dir": flags.data_dir}))

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nvisa_tf.cli import table1
+from nvisa_tf.cli.main import _parse
+
 
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory):
@@ -48,6 +51,8 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     rows = list(csv.DictReader((run / "clusters.csv").open()))
     assert (len(rows), rows[0]["file"], rows[0]["label"]) == (24, "a/00.jpg", "a")
     assert json.loads((run / "run.json").read_text())["data"]["backbone"]["name"] == "small.keras"
+    table = _parse(["nvisa-tf", "reproduce", "table1", "--datasets", str(output), "--methods", "nvisa,dec,temi", "--out", str(tmp_path)])
+    assert [plan.entry.preset for plan in table1.plans_of(table)] == ["dec_small", "features", "temi_features"]
     other = tmp_path / "g.npy"
     assert cli("features", photos, "--backbone", backbones[1], "--backbone-pixels", "unit", "--output", other)[0] == 0
     code, _, err = cli("predict", run, "--input", other, "--output", tmp_path / "c.csv")
