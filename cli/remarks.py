@@ -8,6 +8,7 @@ import numpy as np
 
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits
+from nvisa_tf.evaluation.outliers import far_out, without_direction
 from nvisa_tf.io.run_directory import RunDirectory
 
 LOOKED_AT = 10_000  # training examples at most, whether they are like those of the run that another one begins with
@@ -31,6 +32,9 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append(
             f"The learning rate is {floor:g}, the least that lr_floor allows, and not {rate:g}; for less, add --lr-floor {rate:g}."
         )
+    if len(splits.train.shape) == 1:
+        of_vectors = without_direction(splits.train) if config.model.unit_length else far_out(splits.train, model.scaled)
+        found += [of_vectors] if of_vectors else []
     if config.train.init_from:
         from nvisa_tf.evaluation.novelty import Inputs
 

@@ -40,3 +40,14 @@ def test_what_the_likelihood_takes_is_told(splits):
     (binary,) = remarks(RunConfig().replace({"likelihood": "bernoulli", "binarize": True}), splits, Halved())
     assert "in [0, 1] as they are" in plain
     assert "cut at 0.5" in binary
+
+
+def test_vectors_far_out_or_without_direction_are_told(splits):
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    x[3], x[5] = 1e6, 0
+    vectors = Dataset("vectors", x)
+    standardized = RunConfig().replace({"scaling": "standardize"})
+    (sentence,) = remarks(standardized, Splits(vectors, vectors, ""), Halved())
+    assert "1 of 50 examples is more than 100 times as far" in sentence
+    (sentence,) = remarks(standardized.replace({"unit_length": True}), Splits(vectors, vectors, ""), Halved())
+    assert "1 of 50 vectors has zeros alone (the first is 5)" in sentence
