@@ -47,7 +47,7 @@ def test_split_all_is_everything_twice():
     assert "all 1,797" in splits.description
 
 
-@pytest.mark.parametrize(("name", "mean"), [("mnist", 33.3184), ("fashion_mnist", 72.9404)])
+@pytest.mark.parametrize(("name", "mean"), [("mnist", 33.3184), pytest.param("fashion_mnist", 72.9404, marks=pytest.mark.slow)])
 def test_real_tfds_data(name, mean):
     folder = os.environ.get("TFDS_DATA_DIR")
     if not folder or not os.path.isdir(os.path.join(folder, name)):

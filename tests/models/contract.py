@@ -36,8 +36,8 @@ SMALL = {
 OPTIONS = {("nvisa", "vectors"): {"init": "ae_kmeans", "eps_start": 0.25}, ("gmvae", "images"): {"pretrain_epochs": 0}}
 # Without a network an image is a vector, whose values stand in rows.
 KINDS = {method: ("vectors", "images") if issubclass(METHODS[method].options, NetworkConfig) else ("vectors",) for method in METHODS}
-# On images these have what DEC, LTVAE and AE+GMM have, with vectors to tell them apart.
-AS_ANOTHER_ON_IMAGES = ("idec", "ltvae_gmm", "vae_gmm")
+# On images these have what DEC, VaDE and AE+GMM have, with vectors to tell them apart.
+AS_ANOTHER_ON_IMAGES = ("idec", "ltvae", "ltvae_gmm", "vae_gmm")
 
 
 def case_of(method, kind):

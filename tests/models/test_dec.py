@@ -175,7 +175,7 @@ class CrashAtStep(Monitor):
             raise Crash
 
 
-@pytest.mark.parametrize(("method", "step"), [("dec", 12), ("dec", 14), ("idec", 10)])
+@pytest.mark.parametrize(("method", "step"), [("dec", 12), pytest.param("dec", 14, marks=pytest.mark.slow), ("idec", 10)])
 def test_killed_between_two_targets_and_resumed_it_ends_the_same(method, step, data, tmp_path):
     splits, config = Splits(data, data, ""), RunConfig.of(method, {**OPTIONS, "tolerance": 0.0, "epochs": 6, "steps_per_call": 5})
     whole = build_model(config, splits)

@@ -12,7 +12,7 @@ M, B, D = 15, 16, 52
 INSTRUCTION = re.compile(r"\s+(?:ROOT )?%(\S+) = \S*?\[([\d,]*)\]\S* ([\w-]+)\((.*)")
 
 
-@pytest.mark.parametrize(("scale", "products"), [("network", 2), ("per_dimension", 1)])
+@pytest.mark.parametrize(("scale", "products"), [("network", 2), pytest.param("per_dimension", 1, marks=pytest.mark.slow)])
 def test_no_product_twice_and_no_large_array_more_often_than_it_must(scale, products):
     model = NVISA(NVISAConfig(input_shape=(D,), decoder_scale=scale, encoder_units=(24, 20), decoder_units=(28, 36), posterior_units=44))
     model.compile(FusedAdam(global_clipnorm=1.0), n_samples=M, decoder_gradient="resampled")

@@ -245,7 +245,9 @@ def test_a_step_takes_the_gradient_with_the_consistency_of_its_own_draws(tiny_co
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("vimco", "nvil", "enum_y") else pytest.mark.slow) for name in OBJECTIVES]
+)
 def test_every_objective_finds_the_blobs(tiny_config, blobs, name):
     data = Dataset("blobs", *blobs)
     config = dataclasses.replace(tiny_config, baseline_units=(16,) if name == "nvil" else ())
