@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ def add_config_flags(parser: argparse.ArgumentParser, chosen: Chosen) -> None:
             group.add_argument(flag, type=convert, choices=choices, default=None, help=text, metavar=None if choices else metavar)
 
 
-def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str) -> RunConfig:
-    """The configuration: the preset, what the data set has by default, the model of --init-from, --config's file, and the
+def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str, of_data: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration: the preset, `of_data`, what the data set has by default, the model of --init-from, --config's file, and the
     flags, the later winning.
 
     Raises:
@@ -113,7 +113,7 @@ def config_from_flags(flags: argparse.Namespace, method: str, chosen_preset: str
     binarize = {**brought, **chosen}.get("binarize", False)
     options = preset(chosen_preset, chosen.get("objective", "vimco"), binarize)
     of_dataset = defaults_of(chosen.get("dataset", ""))
-    config = RunConfig().replace({"method": method, **options, **of_dataset, **brought, **chosen})
+    config = RunConfig().replace({"method": method, **options, **(of_data or {}), **of_dataset, **brought, **chosen})
     if config.model.n_clusters < 2:  # which in Python is a model without clusters to compare others with; a run's report is of several
         raise ValueError(f"n_clusters is {config.model.n_clusters}; it must be at least 2.")
     return config

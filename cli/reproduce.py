@@ -41,6 +41,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE,FILE",
         help="table1.csv of the same runs elsewhere, as on another machine; those are taken over, not run",
     )
+    of_table1.add_argument(
+        "--pretrain-epochs", type=int, metavar="N", help="of the autoencoders that methods begin with (default: the preset's)"
+    )
     text = "run every row of the paper's ablation table, and the methods beyond it"
     of_ablation = commands.add_parser("ablation", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     of_ablation.add_argument("--dataset", default="mnist", metavar="NAME", help="as for train (default mnist)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.process import end_on_signals, train_command
 from nvisa_tf.config.datasets import defaults_of
+from nvisa_tf.config.presets import for_features
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data import load_splits
 from nvisa_tf.io.files import write_text
@@ -24,15 +25,18 @@ def plans_of(flags: argparse.Namespace) -> list[Plan]:
     """All runs of the table, from the flags; ValueError where these make no sense together."""
     table1.check_datasets(flags.datasets)
     methods = table1.methods_of(flags.methods)
-    if flags.epochs is not None and flags.epochs < 1:
-        raise ValueError(f"--epochs is {flags.epochs}; the rows of a table need 1 or more.")
+    for name, epochs in (("--epochs", flags.epochs), ("--pretrain-epochs", flags.pretrain_epochs)):
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"{name} is {epochs}; the rows of a table need 1 or more.")
     found = []
     for dataset in flags.datasets:
         train = load_splits(DataConfig(dataset=dataset, data_dir=flags.data_dir)).train
         are_features = bool(train.origin.backbone) or "backbone" in defaults_of(dataset)
         for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image and not are_features, are_features):
+            of_data = for_features(are_features and entry.preset not in flags.presets)
             for seed in flags.seeds:
-                found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, {"data_dir": flags.data_dir}))
+                common = {"data_dir": flags.data_dir, **of_data}
+                found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, common, flags.pretrain_epochs))
     return table1.merged(found)
 
 

@@ -16,7 +16,7 @@ from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.cli.remarks import remarks
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.methods import METHODS
-from nvisa_tf.config.presets import PRESETS, SMALL, automatic, better, expected, method_of
+from nvisa_tf.config.presets import PRESETS, SMALL, automatic, better, expected, for_features, method_of
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.io.run_directory import RunDirectory
@@ -83,8 +83,9 @@ def run(flags: argparse.Namespace) -> int:
     if splits is None:
         splits = load_splits(config.data, tell=lambda text: print(text, flush=True))
     if not resumed and flags.preset == "auto":
-        chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image, bool(splits.train.origin.backbone))
-        config = config_from_flags(flags, flags.method, chosen_preset)
+        are_features = bool(splits.train.origin.backbone)
+        chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image, are_features)
+        config = config_from_flags(flags, flags.method, chosen_preset, for_features(are_features))
     if flags.restarts is not None:
         return restarts.run(flags, config, splits)
     repeat_exactly()

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nvisa_tf.clustering.metrics import cluster_sizes
 from nvisa_tf.config.methods import METHODS
-from nvisa_tf.config.presets import automatic, method_of, preset
+from nvisa_tf.config.presets import automatic, for_features, method_of, preset
 from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
@@ -219,8 +219,11 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """The run's configuration; `continued`: from a model that was trained before."""
         default = RunConfig.of(self.method)  # refuses an unknown method
         options = _checked({} if self.options is None else self.options)
-        name = automatic(self.method, len(data), data.is_image, bool(self.backbone)) if self.preset == "auto" else self.preset
-        chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False))
+        is_automatic, are_features = self.preset == "auto", bool(self.backbone)
+        name = automatic(self.method, len(data), data.is_image, are_features) if is_automatic else self.preset
+        chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False)) | for_features(
+            is_automatic and are_features
+        )
         if method_of(name) != self.method:
             raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
         if continued:

@@ -268,6 +268,11 @@ def automatic(method: str, n_examples: int, are_images: bool, are_features: bool
     return known.small_preset if n_examples < SMALL else known.large_preset
 
 
+def for_features(are_features: bool) -> dict[str, Any]:
+    """What is other than in an `automatic` preset where the vectors are features of photos: their length counts for nothing."""
+    return {"unit_length": True} if are_features else {}
+
+
 def preset(name: str, objective: str = "vimco", binarize: bool = False) -> dict[str, Any]:
     """The options that a preset sets, by bare name, as they suit an objective; "method" among them where it is not nvisa.
 

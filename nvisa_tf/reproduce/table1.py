@@ -132,7 +132,7 @@ class Plan(NamedTuple):
     autoencoder: Job | None
 
 
-def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping[str, Any]) -> Plan:
+def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping[str, Any], pretrain_epochs: int | None = None) -> Plan:
     """One row's run of a seed, in a folder under `out`, and the autoencoder that `merged` makes it begin with.
 
     Args:
@@ -141,12 +141,15 @@ def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping
       out: where the runs are.
       epochs: of the last stage with steps, instead of the preset's; None: the preset's.
       common: options for every row.
+      pretrain_epochs: of the autoencoder, where the preset has one trained first; None: the preset's.
     """
     given = {**defaults_of(entry.dataset), **common, "dataset": entry.dataset}
     if entry.method == "nvisa":
         config = run_config(Row("", "", "", {}), entry.preset, seed, epochs, given)
     else:
         lengths = {} if epochs is None else {"epochs": epochs}
+        if pretrain_epochs is not None and preset(entry.preset).get("pretrain_epochs"):
+            lengths["pretrain_epochs"] = pretrain_epochs
         config = RunConfig().replace({**preset(entry.preset), **lengths, **given, "seed": seed})
     folder = out / f"{entry.name}-seed{seed}"
     shared = autoencoder_of(config, entry.preset.endswith("_small"))

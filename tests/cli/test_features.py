@@ -51,8 +51,14 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     rows = list(csv.DictReader((run / "clusters.csv").open()))
     assert (len(rows), rows[0]["file"], rows[0]["label"]) == (24, "a/00.jpg", "a")
     assert json.loads((run / "run.json").read_text())["data"]["backbone"]["name"] == "small.keras"
-    table = _parse(["nvisa-tf", "reproduce", "table1", "--datasets", str(output), "--methods", "nvisa,dec,temi", "--out", str(tmp_path)])
-    assert [plan.entry.preset for plan in table1.plans_of(table)] == ["dec_small", "features", "temi_features"]
+    assert "unit_length = true" in (run / "config.toml").read_text()
+    table = ["nvisa-tf", "reproduce", "table1", "--datasets", str(output), "--methods", "nvisa,dec,temi", "--out", str(tmp_path)]
+    plans = table1.plans_of(_parse([*table, "--pretrain-epochs", "3"]))
+    assert [plan.entry.preset for plan in plans] == ["dec_small", "features", "temi_features"]
+    assert all(plan.job.config.model.unit_length for plan in plans)
+    assert plans[0].job.config.model.pretrain_epochs == plans[0].autoencoder.config.train.epochs == 3
+    (dec,) = table1.plans_of(_parse([*table[:-4], "--methods", "dec", "--presets", "dec_small", "--out", str(tmp_path)]))
+    assert not dec.job.config.model.unit_length  # a preset by its name is taken as it is
     other = tmp_path / "g.npy"
     assert cli("features", photos, "--backbone", backbones[1], "--backbone-pixels", "unit", "--output", other)[0] == 0
     code, _, err = cli("predict", run, "--input", other, "--output", tmp_path / "c.csv")

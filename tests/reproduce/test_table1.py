@@ -75,6 +75,7 @@ def test_no_autoencoder_is_made_where_none_is_trained():
         (["--datasets", "digits", "--presets", "nope"], "no preset 'nope'"),
         (["--datasets", "digits", "--methods", "dec", "--presets", "vade"], "not among --methods"),
         (["--datasets", "digits", "--epochs", "0"], "--epochs is 0"),
+        (["--datasets", "digits", "--pretrain-epochs", "0"], "--pretrain-epochs is 0"),
         (["--datasets", "digits", "--jobs", "0"], "--jobs is 0"),
     ],
 )
