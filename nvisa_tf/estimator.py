@@ -221,9 +221,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         options = _checked({} if self.options is None else self.options)
         is_automatic, are_features = self.preset == "auto", bool(self.backbone)
         name = automatic(self.method, len(data), data.is_image, are_features) if is_automatic else self.preset
-        chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False)) | for_features(
-            is_automatic and are_features
-        )
+        chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False))
+        chosen |= for_features(is_automatic and are_features)
         if method_of(name) != self.method:
             raise ValueError(f"The preset {name} is of the method {method_of(name)}, and method is {self.method}; choose another.")
         if continued:
