@@ -41,6 +41,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE,FILE",
         help="table1.csv of the same runs elsewhere, as on another machine; those are taken over, not run",
     )
+    text_of_features = "take vectors for features of photos, as those of a file that names their backbone are taken anyway"
+    of_table1.add_argument("--features", action="store_true", help=text_of_features)
     of_table1.add_argument(
         "--pretrain-epochs", type=int, metavar="N", help="of the autoencoders that methods begin with (default: the preset's)"
     )

@@ -31,7 +31,7 @@ def plans_of(flags: argparse.Namespace) -> list[Plan]:
     found = []
     for dataset in flags.datasets:
         train = load_splits(DataConfig(dataset=dataset, data_dir=flags.data_dir)).train
-        are_features = bool(train.origin.backbone) or "backbone" in defaults_of(dataset)
+        are_features = bool(train.origin.backbone) or "backbone" in defaults_of(dataset) or (flags.features and not train.is_image)
         for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image and not are_features, are_features):
             of_data = for_features(are_features and entry.preset not in flags.presets)
             for seed in flags.seeds:

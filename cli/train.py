@@ -96,7 +96,7 @@ def run(flags: argparse.Namespace) -> int:
         print(f"Going on with {resumed.path} from {_where(trainer)}.")
     else:
         trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
-        print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {config.train.epochs} epochs.")
+        print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {_epochs(trainer)}.")
         for remark in [*splits.train.origin.remarks, *remarks(trainer.config, splits, trainer.model)]:
             print(remark)
         if what_to_expect := expected(chosen_preset, config):
@@ -114,6 +114,15 @@ def run(flags: argparse.Namespace) -> int:
         monitor.close()
     _finish(workflows, trainer, config, splits, stopped)
     return EXIT_INTERRUPTED if stopped is StopReason.INTERRUPTED else 0
+
+
+def _epochs(trainer: Any) -> str:
+    """How many epochs there are, and why where these are more than were asked for."""
+    asked = trainer.config.train.epochs
+    last = next((stage for stage in reversed(trainer.stages) if stage.most_steps), None)
+    if not asked or last is None or last.stretch == 1:
+        return f"{asked} epochs"
+    return f"{round(asked * last.stretch)} epochs, as {asked} of so few examples are too few steps"
 
 
 def _where(trainer: Any) -> str:

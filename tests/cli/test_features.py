@@ -36,6 +36,25 @@ def photos(tmp_path, monkeypatch):
     return tmp_path / "photos"
 
 
+def plans_of(data, out, methods="nvisa,dec,temi", *words):
+    line = ["nvisa-tf", "reproduce", "table1", "--datasets", data, "--methods", methods, "--out", out, *words]
+    return table1.plans_of(_parse(list(map(str, line))))
+
+
+def test_the_table_takes_vectors_for_features_where_it_is_told_to(tmp_path):
+    np.save(tmp_path / "f.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    path = tmp_path / "f.npy"
+    told = plans_of(path, tmp_path, "nvisa,dec,temi", "--features", "--pretrain-epochs", 3)
+    assert [plan.entry.preset for plan in told] == ["dec_small", "features", "temi_features"]
+    assert all(plan.job.config.model.unit_length for plan in told)
+    assert told[0].job.config.model.pretrain_epochs == told[0].autoencoder.config.train.epochs == 3
+    plain = plans_of(path, tmp_path)
+    assert [plan.entry.preset for plan in plain] == ["dec_small", "tabular", "temi"]
+    assert not any(plan.job.config.model.unit_length for plan in plain)
+    (dec,) = plans_of(path, tmp_path, "dec", "--features", "--presets", "dec_small")
+    assert not dec.job.config.model.unit_length  # a preset by its name is taken as it is
+
+
 def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones, tmp_path):
     output = tmp_path / "f.npy"
     words = ["features", photos, "--backbone", backbones[0], "--backbone-pixels", "unit", "--output", output]
@@ -52,13 +71,9 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     assert (len(rows), rows[0]["file"], rows[0]["label"]) == (24, "a/00.jpg", "a")
     assert json.loads((run / "run.json").read_text())["data"]["backbone"]["name"] == "small.keras"
     assert "unit_length = true" in (run / "config.toml").read_text()
-    table = ["nvisa-tf", "reproduce", "table1", "--datasets", str(output), "--methods", "nvisa,dec,temi", "--out", str(tmp_path)]
-    plans = table1.plans_of(_parse([*table, "--pretrain-epochs", "3"]))
+    plans = plans_of(output, tmp_path)
     assert [plan.entry.preset for plan in plans] == ["dec_small", "features", "temi_features"]
     assert all(plan.job.config.model.unit_length for plan in plans)
-    assert plans[0].job.config.model.pretrain_epochs == plans[0].autoencoder.config.train.epochs == 3
-    (dec,) = table1.plans_of(_parse([*table[:-4], "--methods", "dec", "--presets", "dec_small", "--out", str(tmp_path)]))
-    assert not dec.job.config.model.unit_length  # a preset by its name is taken as it is
     other = tmp_path / "g.npy"
     assert cli("features", photos, "--backbone", backbones[1], "--backbone-pixels", "unit", "--output", other)[0] == 0
     code, _, err = cli("predict", run, "--input", other, "--output", tmp_path / "c.csv")

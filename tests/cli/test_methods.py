@@ -55,6 +55,15 @@ def test_a_run_of_another_method_is_told_and_answers(cli, ae_gmm_run, images, tm
     assert (tmp_path / "s.png").stat().st_size > 100
 
 
+def test_a_run_lengthened_for_few_examples_says_so(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("nvisa_tf.models.neighbor_heads.LEAST_STEPS", 20)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 4)))
+    words = ["train", "--method", "neighbor_information", "--dataset", tmp_path / "x.npy", "--n-clusters", 2, "--batch-size", 16]
+    code, out, err = cli(*words, "--split", "all", "--epochs", 2, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "2 clusters, 5 epochs, as 2 of so few examples are too few steps." in out
+
+
 def test_a_bound_is_refused_where_there_is_no_density(cli, ae_gmm_run, images, tmp_path):
     code, out, err = cli("predict", ae_gmm_run, "--input", images, "--output", tmp_path / "o.csv", "--bound")
     assert (code, out) == (2, "")
