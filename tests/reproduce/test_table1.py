@@ -54,6 +54,17 @@ def test_methods_with_the_same_networks_share_one_autoencoder_for_each_seed():
                 assert its[name] == mine[name]
 
 
+def test_schedules_and_searches_keep_their_place_in_shorter_runs():
+    def of(preset_name, method):
+        chosen = plan(Entry("digits", method, preset_name), 0, Path("runs"), 20, {}, 5).job.config
+        return chosen.options()
+
+    gmvae, ltvae, vade = of("gmvae_vectors", "gmvae"), of("ltvae_vectors", "ltvae"), of("vade_vectors", "vade")
+    assert (gmvae["epochs"], gmvae["kl_warmup_epochs"], gmvae["pretrain_epochs"]) == (20, pytest.approx(200 / 15), 0)
+    assert (ltvae["epochs"], ltvae["structure_epochs"], ltvae["pretrain_epochs"]) == (20, 4, 5)
+    assert (vade["epochs"], vade["lr_decay_epochs"]) == (20, pytest.approx(RunConfig.of("vade").options()["lr_decay_epochs"] / 10))
+
+
 def test_a_row_that_is_such_an_autoencoder_is_taken_for_it(monkeypatch):
     networks = {name: PRESETS["dec"][name] for name in ("encoder_units", "decoder_units")}
     monkeypatch.setitem(PRESETS, "ae_gmm", {"method": "ae_gmm", "epochs": PRESETS["dec"]["pretrain_epochs"], **networks})
