@@ -141,6 +141,7 @@ def main() -> None:
     flags = parser.parse_args()
     weights = packaged_weights()
     efficientnet_lite0(weights, flags.side).save(flags.output)
+    print(f"{flags.output}: EfficientNet-Lite0 for photos of {flags.side} x {flags.side}, 1,280 features")
     if flags.reference:
         compare(weights)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -21,21 +22,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-sizes", type=_counts, default=(1, 64), metavar="N,N", help="images a call (default 1,64)")
     parser.add_argument("--threads", type=_counts, default=(1, 2), metavar="N,N", help="threads to allow each (default 1,2)")
     parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, metavar="N", help=f"turns of each file, {CALLS} calls each (default {ROUNDS})"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"turns of each file, up to {CALLS} calls each (default {ROUNDS}, and fewer of slow files)",
     )
     parser.add_argument("--output", metavar="FILE", help="a .json file for all figures; replaced if it exists (default: the table alone)")
 
 
 def run(flags: argparse.Namespace) -> int:
     """Measure, print a table, and write the figures."""
-    if flags.rounds < 1:
+    if flags.rounds is not None and flags.rounds < 1:
         raise ValueError(f"--rounds is {flags.rounds}; it must be at least 1.")
     output = check_writable(flags.output, (".json",)) if flags.output else None
     generators = [file for file in flags.files if only_generates(Path(file))]  # RUN/export/*.tflite has one
     encoders = [file for file in flags.files if file not in generators]
     if not encoders:
         raise ValueError(f"{', '.join(generators)} draws samples and clusters nothing; give an encoder, such as encoder.tflite.")
-    found = measure(encoders, flags.batch_sizes, flags.threads, flags.rounds)
+    found = measure(encoders, flags.batch_sizes, flags.threads, flags.rounds, tell=lambda text: print(text, file=sys.stderr, flush=True))
     print("\n".join(table(found)))
     for file in generators:
         print(f"{file} draws samples and clusters nothing, so it is left out.")
@@ -47,7 +51,7 @@ def run(flags: argparse.Namespace) -> int:
 
 def table(found: list[Measured]) -> list[str]:
     """A Markdown table, a row a file and number of threads."""
-    sizes = list(found[0].latency)
+    sizes, has_accuracy = list(found[0].latency), any(one.accuracy is not None for one in found)
     header = [
         "file",
         "runtime",
@@ -56,12 +60,12 @@ def table(found: list[Measured]) -> list[str]:
         *[f"batch {n}: median, p99 (us an image)" for n in sizes],
         "peak MB",
         "agreement",
-        "accuracy",
+        *(["accuracy"] if has_accuracy else []),
     ]
     rows = [header, ["---"] * len(header)]
     for one in found:
         latency = [f"{_micro(one, n, 50):.1f}, {_micro(one, n, 99):.1f}" for n in sizes]
-        scores = ["" if share is None else f"{share:.2%}" for share in (one.agreement, one.accuracy)]
+        scores = ["" if share is None else f"{share:.2%}" for share in (one.agreement, *([one.accuracy] if has_accuracy else []))]
         rows.append([one.path.name, one.runtime, str(one.threads), f"{one.size / 1e6:.2f}", *latency, f"{one.memory / 1e6:.0f}", *scores])
     return ["| " + " | ".join(row) + " |" for row in rows]
 

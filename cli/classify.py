@@ -88,7 +88,8 @@ def run(flags: argparse.Namespace) -> int:
     beside = Path(flags.encoder).parent
     about = sidecar.read(beside) if (beside / sidecar.NAME).is_file() else {}
     names = about.get("cluster_names", [])
-    names = names if len(names) == encoder.n_clusters else [f"cluster {k}" for k in range(encoder.n_clusters)]
+    plain = [f"cluster {k}" for k in range(encoder.n_clusters)]
+    names = names if len(names) == encoder.n_clusters else plain
     taken, said = about.get("input", {}), _Said()
     examples = _examples(flags, encoder, flags.range or taken.get("range"), _resize(flags.resize, taken), said)
     rows: Iterable[_Row] = _rows(flags, encoder, names, examples)
@@ -124,7 +125,8 @@ def run(flags: argparse.Namespace) -> int:
         write(file)
     said.print()
     unread = f", {len(said.left_out):,} could not be read" if said.left_out else ""
-    print(f"{sizes.sum():,} examples clustered into {output}{unread}; cluster sizes: {' '.join(map(str, sizes))}")
+    told = " ".join(map(str, sizes)) if names == plain else ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
+    print(f"{sizes.sum():,} examples clustered into {output}{unread}; cluster sizes: {told}")
     return 0
 
 

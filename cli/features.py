@@ -61,6 +61,8 @@ def run(flags: argparse.Namespace) -> int:
     if not is_file(flags.backbone):
         application(flags.backbone)  # a wrong name is told before TensorFlow loads
     with quiet_stderr():
+        import tensorflow  # noqa: F401  # which the network needs, and which has much to say when it is first loaded
+
         from nvisa_tf.data.array_files import read_array
         from nvisa_tf.data.photos import extraction_of
     asked = DataConfig(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nvisa_tf.config.methods import asks_for_equal_sizes
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Splits
 from nvisa_tf.evaluation.outliers import far_out, without_direction
@@ -32,6 +33,8 @@ def remarks(config: RunConfig, splits: Splits, model: Any) -> list[str]:
         found.append(
             f"The learning rate is {floor:g}, the least that lr_floor allows, and not {rate:g}; for less, add --lr-floor {rate:g}."
         )
+    if splits.train.origin.backbone and asks_for_equal_sizes(config.method, options.get("init", "")):
+        found.append("Clusters come out of about equal size; where your groups differ much in size, compare with --method ae_gmm.")
     if len(splits.train.shape) == 1:
         of_vectors = without_direction(splits.train) if config.model.unit_length else far_out(splits.train, model.scaled)
         found += [of_vectors] if of_vectors else []

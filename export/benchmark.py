@@ -18,7 +18,10 @@ import numpy as np
 
 from nvisa_tf.export import sidecar
 
-WARM_UP, ROUNDS, CALLS = 20, 20, 25  # calls before the first is counted; visits to each file; calls a visit
+WARM_UP, ROUNDS, CALLS = 20, 20, 25  # calls before the first is counted; visits to each file; calls a visit; these are limits
+LEAST_ROUNDS = 3
+VISIT, ALL_VISITS = 0.5, 10.0  # seconds that a visit, and all those of a file with one batch size, should take; slow files get fewer calls
+TELL = 10.0  # seconds between two sentences on how far it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +52,21 @@ def measure(
     paths: Sequence[str | os.PathLike[str]],
     batch_sizes: Sequence[int] = (1, 64),
     threads: Sequence[int] = (1, 2),
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     calls: int = CALLS,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Measured]:
     """Time files against each other, on random bytes of their examples' shape.
 
-    All files take turns for `rounds` rounds, `calls` calls each, so that what else the machine does meets all alike.
+    All files take turns for `rounds` rounds, up to `calls` calls each, so that what else the machine does meets all alike.
 
     Args:
       paths: .tflite, .keras and .onnx files and SavedModel folders that cluster the same data.
       batch_sizes: images a call.
       threads: to allow each.
-      rounds, calls: how often.
+      rounds: how often; None: up to `ROUNDS`, and fewer where a batch takes long.
+      calls: at most, a visit; fewer where they would take longer than `VISIT` seconds.
+      tell: is given a sentence now and then.
 
     Raises:
       ValueError: a file that cannot be opened, or files of different data.
@@ -76,11 +82,17 @@ def measure(
             listed = ", ".join(f"{path} {list(shape)}" for path, shape in shapes.items())
             raise ValueError(f"The files take examples of different shapes: {listed}; give files of one model.")
         latency: list[dict[int, list[float]]] = [{size: [] for size in batch_sizes} for _ in workers]
-        for turn in range(rounds):
-            for size in batch_sizes:
+        visits = {size: min(_calls(worker, size, calls) for worker in workers) for size in batch_sizes}
+        turns = rounds or max(LEAST_ROUNDS, min(ROUNDS, *(most for _, most in visits.values())))
+        told = time.monotonic()
+        for turn in range(turns):
+            for size, (count, _) in visits.items():
                 for worker, seconds in zip(workers, latency, strict=True):
-                    worker.send((size, calls, WARM_UP if turn == 0 else 1))
+                    worker.send((size, count, min(WARM_UP, count) if turn == 0 else 1))
                     seconds[size] += worker.receive()
+                if time.monotonic() - told > TELL:
+                    tell(f"Round {turn + 1} of {turns}, batches of {size}.")
+                    told = time.monotonic()
         memory = [worker.finish() for worker in workers]
     finally:
         for worker in workers:
@@ -92,6 +104,14 @@ def measure(
         scores = (known.get("agreement"), known.get("accuracy"))
         found.append(Measured(path, runtime_of(path), count, sidecar.describe(path)["bytes"], arrays, most, *scores))
     return found
+
+
+def _calls(worker: _Worker, size: int, most: int) -> tuple[int, int]:
+    """How many calls a visit should have, and how many visits there is time for, by one call after another."""
+    worker.send((size, 1, 1))
+    (seconds,) = worker.receive()
+    count = max(1, min(most, int(VISIT / seconds)))
+    return count, int(ALL_VISITS / (count * seconds))
 
 
 def only_generates(path: Path) -> bool:

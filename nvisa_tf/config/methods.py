@@ -150,3 +150,11 @@ METHODS: dict[str, Method] = {
         feature_preset="temi_features",
     ),
 }
+
+FOR_EQUAL_SIZES = ("neighbor_information", "temi")  # methods that ask for clusters of about equal size
+INIT_FOR_EQUAL_SIZES = ("contrastive", "contrastive_information", "neighbor_information")  # the same of initializations
+
+
+def asks_for_equal_sizes(method: str, init: str = "") -> bool:
+    """Whether clusters of a run come out of about equal size, so that a large group is split and small ones are joined."""
+    return method in FOR_EQUAL_SIZES or init in INIT_FOR_EQUAL_SIZES

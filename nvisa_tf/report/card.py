@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.methods import METHODS, asks_for_equal_sizes
 from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.data import Splits
@@ -24,6 +24,14 @@ LIMITS = (
     "The number of clusters was chosen by the user. Another number, seed or method may give other clusters.",
     "A probability says how sure the model is among its own clusters. An example unlike all others gets a cluster too.",
 )
+EQUAL_SIZES = (
+    "This way of clustering asks for clusters of about equal size. A group that is much larger than others may be split, and small ones "
+    "may be joined; compare with --method ae_gmm."
+)
+
+
+def _equal_sizes(config: RunConfig) -> bool:
+    return asks_for_equal_sizes(config.method, config.options().get("init", ""))
 
 
 def card(run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str, Any], word: str) -> list[dict[str, Any]]:
@@ -42,7 +50,7 @@ def card(run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str,
         {"title": "Data", "rows": _data(splits, about, word)},
         {"title": "Method", "rows": _method(config, report, info)},
         {"title": "Made with", "rows": _made_with(info)},
-        {"title": "Limits", "rows": [["", text] for text in LIMITS]},
+        {"title": "Limits", "rows": [["", text] for text in (*LIMITS, *([EQUAL_SIZES] if _equal_sizes(config) else []))]},
     ]
 
 

@@ -107,9 +107,7 @@ def test_weights_that_cannot_be_fetched_are_named(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", offline)
     monkeypatch.setenv("KERAS_HOME", "/elsewhere")
-    message = (
-        r"fetch https://host/small_no_top\.h5 where there is a connection, and put it into /elsewhere/models or name it by backbone_weights"
-    )
+    message = r"fetch https://host/small_no_top\.h5 where there is a .*, and put it into /elsewhere/models or name it by --backbone-weights"
     with pytest.raises(FileNotFoundError, match=message):
         load_backbone("mobilenetv3small")
 

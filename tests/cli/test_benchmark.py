@@ -52,6 +52,15 @@ def test_calls_are_timed_as_asked(exported):
     assert np.all(one.latency[2] > 0)
 
 
+def test_slow_files_get_fewer_calls_and_it_is_told_how_far_it_is(exported, monkeypatch):
+    for name in ("VISIT", "ALL_VISITS", "TELL"):
+        monkeypatch.setattr(f"nvisa_tf.export.benchmark.{name}", 1e-9)
+    told = []
+    (one,) = measure([exported / "encoder.tflite"], batch_sizes=(2,), threads=(1,), tell=told.append)
+    assert one.latency[2].shape == (3,)
+    assert told == [f"Round {turn} of 3, batches of 2." for turn in (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

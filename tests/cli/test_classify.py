@@ -56,7 +56,9 @@ def test_a_file_is_written_and_sizes_are_said(cli, exported, expected, tmp_path)
     rows = table((tmp_path / "o.csv").read_text())
     assert (code, len(rows)) == (0, 40)
     assert out.startswith("40 examples clustered into")
-    assert out.rstrip().endswith(" ".join(str(2 * n) for n in np.bincount(expected.argmax(1), minlength=3)))
+    names = json.loads((exported / "model.json").read_text())["cluster_names"]
+    sizes = 2 * np.bincount(expected.argmax(1), minlength=3)
+    assert out.rstrip().endswith("cluster sizes: " + ", ".join(f"{name} {n}" for name, n in zip(names, sizes, strict=True)))
     assert [row["index"] for row in rows[:20]] == [str(i) for i in range(20)]
 
 

@@ -92,6 +92,7 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     ("words", "message"),
     [
         (["--backbone", "resnet5"], "no backbone 'resnet5'; did you mean resnet50"),
+        (["--backbone", __file__], "test_features.py is neither a .keras nor a .tflite file; save the network as one of these"),
         (["--backbone", "nope.keras"], "There is no backbone nope.keras"),
         (["--backbone", "resnet50", "--batch-size", "0"], "--batch-size is 0"),
         (["--backbone", "resnet50", "--backbone-size", "8"], "needs 32 at least"),

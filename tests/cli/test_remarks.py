@@ -3,7 +3,7 @@ import pytest
 
 from nvisa_tf import Dataset, RunConfig
 from nvisa_tf.cli.remarks import remarks
-from nvisa_tf.data import Splits
+from nvisa_tf.data import Origin, Splits
 
 
 class Halved:
@@ -40,6 +40,19 @@ def test_what_the_likelihood_takes_is_told(splits):
     (binary,) = remarks(RunConfig().replace({"likelihood": "bernoulli", "binarize": True}), splits, Halved())
     assert "in [0, 1] as they are" in plain
     assert "cut at 0.5" in binary
+
+
+def test_features_are_told_that_clusters_come_out_of_equal_size():
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    features = Dataset("features", x, origin=Origin(backbone={"name": "small"}))
+    splits, sentence = Splits(features, features, ""), "Clusters come out of about equal size; where your groups differ much in size, "
+    for config, is_told in [
+        (RunConfig().replace({"init": "neighbor_information"}), True),
+        (RunConfig.of("temi"), True),
+        (RunConfig.of("ae_gmm"), False),
+        (RunConfig(), False),
+    ]:
+        assert any(found.startswith(sentence) for found in remarks(config, splits, Halved())) == is_told
 
 
 def test_vectors_far_out_or_without_direction_are_told(splits):
