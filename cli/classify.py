@@ -159,7 +159,7 @@ def _rows(flags: argparse.Namespace, encoder: ClusterEncoder, names: list[str], 
 def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any, resize: str | None, said: _Said) -> Iterator[_Example]:
     for word in flags.images:
         if not Path(word).exists():
-            raise FileNotFoundError(f"There is no file {word}.")
+            raise FileNotFoundError(f"There is no file {word}; give image files, folders of them, or an array file.")
     for word in flags.images:
         path = Path(word)
         if path.is_dir():

@@ -53,7 +53,7 @@ def line_chart(chart: dict[str, Any], number_of_chart: int) -> Markup:
     for y in y_ticks:
         _, at = place(x_low, y)
         parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, WIDTH - RIGHT, at, at))
-        parts.append(Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(LEFT - 6, at + 4, number(y)))
+        parts.append(Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(LEFT - 6, at + 4, number(y, digits(y_ticks))))
     for x in x_ticks:
         at, _ = place(x, y_low)
         parts.append(Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(at, HEIGHT - BOTTOM + 15, number(x)))
@@ -97,3 +97,12 @@ def ticks(low: float, high: float, about: int) -> list[float]:
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def digits(of_ticks: list[float]) -> int:
+    """How many significant digits tell ticks apart, at least four."""
+    largest = max(map(abs, of_ticks), default=0.0)
+    if len(of_ticks) < 2 or not largest:
+        return 4
+    step = of_ticks[1] - of_ticks[0]
+    return max(4, math.floor(math.log10(largest)) - math.floor(math.log10(step)) + 2)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.manifold import trustworthiness
 
-from nvisa_tf.report.charts import line_chart, ticks
+from nvisa_tf.report.charts import digits, line_chart, ticks
 from nvisa_tf.report.colours import colour_rules
 from nvisa_tf.report.curves import curves
 from nvisa_tf.report.profiles import profiles
@@ -101,6 +101,14 @@ def test_a_chart_is_drawn_to_scale():
         drawn = str(line_chart({"title": "", "unit": "", "series": [{"name": "", "x": list(range(20)), "y": y}]}, 0))
         shown = [float(text.replace(",", "")) for text in re.findall(r'<text class="tick end"[^>]*>([\d,.]+)</text>', drawn)]
         assert high / 4 < max(shown) <= high
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.32301, 1.32334), (-0.013, 0.041), (99_999.2, 99_999.9), (0, 10), (-1500, 20)])
+def test_ticks_that_hardly_differ_have_labels_that_do(low, high):
+    found = ticks(low, high, 4)
+    labels = [number(tick, digits(found)) for tick in found]
+    assert len(set(labels)) == len(found) > 1
+    np.testing.assert_allclose([float(label.replace(",", "")) for label in labels], found, atol=0.01 * (found[1] - found[0]))
 
 
 def test_ticks_are_round():
