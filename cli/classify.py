@@ -21,6 +21,7 @@ from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.io.files import csv_writer, replacing
 from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, printable, without_images
 from nvisa_tf.io.images import RESIZE, NotAnImageError, in_range, read_image
+from nvisa_tf.io.names import shown_names, sizes_in_words
 
 ARRAYS = (".npy", ".npz")
 
@@ -88,7 +89,7 @@ def run(flags: argparse.Namespace) -> int:
     beside = Path(flags.encoder).parent
     about = sidecar.read(beside) if (beside / sidecar.NAME).is_file() else {}
     names = about.get("cluster_names", [])
-    plain = [f"cluster {k}" for k in range(encoder.n_clusters)]
+    plain = shown_names({}, encoder.n_clusters)
     names = names if len(names) == encoder.n_clusters else plain
     taken, said = about.get("input", {}), _Said()
     examples = _examples(flags, encoder, flags.range or taken.get("range"), _resize(flags.resize, taken), said)
@@ -125,7 +126,7 @@ def run(flags: argparse.Namespace) -> int:
         write(file)
     said.print()
     unread = f", {len(said.left_out):,} could not be read" if said.left_out else ""
-    told = " ".join(map(str, sizes)) if names == plain else ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
+    told = sizes_in_words(sizes.tolist(), None if names == plain else names)
     print(f"{sizes.sum():,} examples clustered into {output}{unread}; cluster sizes: {told}")
     return 0
 

@@ -11,7 +11,7 @@ import numpy as np
 from nvisa_tf.cli.files import check_writable, examples_of
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.io.answer_files import write_columns
-from nvisa_tf.io.names import given_names, shown_names
+from nvisa_tf.io.names import given_names, shown_names, sizes_in_words
 from nvisa_tf.io.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def run(flags: argparse.Namespace) -> int:
         print(f"nvisa-tf: warning: {warning}", file=sys.stderr)
     left_out = f", {table.blank.sum()} left out" if table.blank.any() else ""
     sizes = np.bincount(found.cluster, minlength=n_clusters)
-    named = [f"{name} {size}" for name, size in zip(shown_names(given, n_clusters), sizes, strict=True)] if given else map(str, sizes)
-    print(f"{len(found.cluster)} examples clustered into {output}{left_out}; cluster sizes: {(', ' if given else ' ').join(named)}")
+    told = sizes_in_words(sizes.tolist(), shown_names(given, n_clusters) if given else None)
+    print(f"{len(found.cluster)} examples clustered into {output}{left_out}; cluster sizes: {told}")
     return 0
 
 

@@ -29,6 +29,7 @@ class Method(NamedTuple):
       has_density: whether its model can `score_samples`.
       vectorizable: whether its last stage is a `nvisa_tf.models.base.VectorizableStage`, many of which share a program.
       is_soft: whether probabilities of 0.8 and less are what it gives where clusters are clear too.
+      for_equal_sizes: whether it asks for clusters of about equal size.
     """
 
     options: type[ModelConfig]
@@ -42,6 +43,7 @@ class Method(NamedTuple):
     has_density: bool = False
     vectorizable: bool = False
     is_soft: bool = False
+    for_equal_sizes: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -140,6 +142,7 @@ METHODS: dict[str, Method] = {
         small_preset="neighbor_information",
         large_preset="neighbor_information",
         feature_preset="neighbor_information_features",
+        for_equal_sizes=True,
     ),
     "temi": Method(
         TEMIOptions,
@@ -148,13 +151,13 @@ METHODS: dict[str, Method] = {
         small_preset="temi",
         large_preset="temi",
         feature_preset="temi_features",
+        for_equal_sizes=True,
     ),
 }
 
-FOR_EQUAL_SIZES = ("neighbor_information", "temi")  # methods that ask for clusters of about equal size
-INIT_FOR_EQUAL_SIZES = ("contrastive", "contrastive_information", "neighbor_information")  # the same of initializations
+INIT_FOR_EQUAL_SIZES = ("contrastive", "contrastive_information", "neighbor_information")  # initializations that do so too
 
 
 def asks_for_equal_sizes(method: str, init: str = "") -> bool:
     """Whether clusters of a run come out of about equal size, so that a large group is split and small ones are joined."""
-    return method in FOR_EQUAL_SIZES or init in INIT_FOR_EQUAL_SIZES
+    return METHODS[method].for_equal_sizes or init in INIT_FOR_EQUAL_SIZES

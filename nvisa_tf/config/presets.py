@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nvisa_tf.config.methods import METHODS
@@ -247,6 +248,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+SCHEDULES = ("eps_halving_epochs", "lr_halving_epochs", "kl_warmup_epochs", "lr_decay_epochs")  # times of a method's last stage
 SMALL = 10_000  # examples, under which the automatic preset is one for small data
 FEW = 1_000  # images, under which it is one for a few
 
@@ -293,6 +295,15 @@ def preset(name: str, objective: str = "vimco", binarize: bool = False) -> dict[
     if binarize:
         options.pop("augment_brightness", None)
     return options
+
+
+def of_length(options: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """A preset's options with other epochs, and all that is counted in epochs of its last stage at the same share of them."""
+    whole, factor = {**RunConfig.of(options.get("method", "nvisa")).options(), **options}, epochs / options["epochs"]
+    schedules = {name: factor * whole[name] for name in SCHEDULES if name in whole}
+    if whole.get("structure_epochs"):
+        schedules["structure_epochs"] = max(1, round(factor * whole["structure_epochs"]))
+    return {**options, "epochs": epochs, **schedules}
 
 
 # Accuracy on the test split with the preset as it is: our own runs, listed with commit and machine in results/README.md.

@@ -22,6 +22,13 @@ def shown_names(given: Mapping[int, str], n_clusters: int) -> list[str]:
     return [given.get(k, f"cluster {k}") for k in range(n_clusters)]
 
 
+def sizes_in_words(sizes: Sequence[int], names: Sequence[str] | None) -> str:
+    """Clusters' sizes, [K], for a person, each with its name, [K]; None: they have none."""
+    if names is None:
+        return " ".join(map(str, sizes))
+    return ", ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=True))
+
+
 def given_names(run_dir: str | os.PathLike[str]) -> dict[int, str]:
     """The names that were given, by cluster; {} where none was.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nvisa_tf.config.options import near
-from nvisa_tf.config.presets import method_of, preset
+from nvisa_tf.config.presets import method_of, of_length, preset
 from nvisa_tf.config.run import RunConfig
 
 
@@ -81,10 +81,6 @@ def run_config(row: Row, chosen_preset: str, seed: int, epochs: int | None, comm
     given = {**common, **row.options}
     options = preset(chosen_preset, row.options.get("objective", "vimco"), given.get("binarize", False))
     if epochs is not None:
-        factor = epochs / options["epochs"]
-        options["epochs"] = epochs
-        defaults = RunConfig().options()
-        for name in ("eps_halving_epochs", "lr_halving_epochs"):
-            options[name] = factor * options.get(name, defaults[name])
-        options["eval_epochs"] = max(1.0, min(defaults["eval_epochs"], epochs / 20))  # so that a short run has a curve too
+        options = of_length(options, epochs)
+        options["eval_epochs"] = max(1.0, min(RunConfig().train.eval_epochs, epochs / 20))  # so that a short run has a curve too
     return RunConfig().replace({**options, **given, "seed": seed})

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 from nvisa_tf.config.datasets import DATASETS, defaults_of
 from nvisa_tf.config.methods import METHODS
 from nvisa_tf.config.options import near
-from nvisa_tf.config.presets import automatic, method_of, preset
+from nvisa_tf.config.presets import automatic, method_of, of_length, preset
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.reproduce.ablation import Row, run_config
 from nvisa_tf.runs.jobs import Job
 
 OF_PAPER = ("mnist", "fashion_mnist", "stl10", "cifar10", "cifar100")  # its data sets; the last three as features of a ResNet-50
 OF_PIXELS = OF_PAPER[:2]
-SCHEDULES = ("kl_warmup_epochs", "lr_decay_epochs")  # of methods other than nvisa; they shrink and grow with the epochs
 FROM_RANDOM_WEIGHTS = "random_fast"  # of nvisa, as in the paper's table
 
 
@@ -140,7 +139,7 @@ def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping
       entry: of the table.
       seed: of the run.
       out: where the runs are.
-      epochs: of the last stage with steps, instead of the preset's, with `SCHEDULES` to match; None: the preset's.
+      epochs: of the last stage with steps, instead of the preset's, as `of_length` has it; None: the preset's.
       common: options for every row.
       pretrain_epochs: of the autoencoder, where the preset has one trained first; None: the preset's.
     """
@@ -148,13 +147,7 @@ def plan(entry: Entry, seed: int, out: Path, epochs: int | None, common: Mapping
     if entry.method == "nvisa":
         config = run_config(Row("", "", "", {}), entry.preset, seed, epochs, given)
     else:
-        options = preset(entry.preset)
-        if epochs is not None:
-            whole, factor = RunConfig().replace(options).options(), epochs / options["epochs"]
-            schedules = {name: whole[name] * factor for name in SCHEDULES if name in whole}
-            if whole.get("structure_epochs"):
-                schedules["structure_epochs"] = max(1, round(whole["structure_epochs"] * factor))
-            options |= {"epochs": epochs, **schedules}
+        options = preset(entry.preset) if epochs is None else of_length(preset(entry.preset), epochs)
         if pretrain_epochs is not None and options.get("pretrain_epochs"):
             options["pretrain_epochs"] = pretrain_epochs
         config = RunConfig().replace({**options, **given, "seed": seed})
