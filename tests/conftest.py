@@ -38,9 +38,20 @@ sys.argv = {argv!r}
 {first}
 from nvisa_tf.layers import precision
 precision.multiplies_bfloat16 = lambda: False
+import tensorflow as tf
+tf.config.optimizer.set_experimental_options({options!r})
 from nvisa_tf.cli.main import main
 main()
 """
+# For TensorFlow's optimizer of graphs (Grappler), whose work takes a fifth of a short training; none where it is to work.
+# What a graph computes depends on it by rounding alone, see `tests/training/test_batches.py`. It works in `pytest -m slow`.
+GRAPH_OPTIONS = {}
+
+
+def pytest_configure(config):
+    """All in this process and in `Command`'s does without it, but for the slow tests; what starts Python itself has it."""
+    if config.getoption("markexpr") != "slow":
+        GRAPH_OPTIONS["disable_meta_optimizer"] = True
 
 
 class Command:
@@ -55,7 +66,7 @@ class Command:
 
     def __init__(self, words, output, environment=(), first=""):
         argv = ["nvisa-tf", *map(str, words)]
-        program = PROGRAM.format(output=str(output), environment=dict(environment), argv=argv, first=first)
+        program = PROGRAM.format(output=str(output), environment=dict(environment), argv=argv, first=first, options=GRAPH_OPTIONS)
         start_forks()
         self._process = FORKS.Process(target=exec, args=(program, {}))
         self._process.start()
@@ -140,6 +151,14 @@ def bars():
     y = np.repeat(np.arange(3), 100)
     noise = np.random.default_rng(0).normal(20, 10, (300, 6, 6))
     return np.clip(noise + 200 * (np.arange(6) // 2 == y[:, None])[:, None], 0, 255).astype(np.uint8), y
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graph_options():
+    """GRAPH_OPTIONS for this process."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)
 
 
 @pytest.fixture(scope="session", autouse=True)

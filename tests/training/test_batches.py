@@ -56,16 +56,29 @@ def test_epochs_are_permutations_whatever_the_calls(pipeline, tmp_path):
     np.testing.assert_array_equal(run(pipeline, [12], x=np.load(tmp_path / "x.npy", mmap_mode="r")), seen)
 
 
+def weights_after(config, x, pipeline="memory"):
+    model = NVISA(config)
+    model.compile(n_samples=3)
+    step_runner(model.train_step, model.step, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=20, xla=False)(20)
+    return [w.numpy() for w in model.weights]
+
+
 def test_pipelines_and_xla_off_agree_on_weights(tiny_config, blobs):
-    x, _ = blobs
-    weights = []
-    for pipeline in ("memory", "stream"):
-        model = NVISA(tiny_config)
-        model.compile(n_samples=3)
-        step_runner(model.train_step, model.step, x, batch_size=32, seed=0, pipeline=pipeline, total_steps=20, xla=False)(20)
-        weights.append([w.numpy() for w in model.weights])
-    for a, b in zip(*weights, strict=True):
+    for a, b in zip(*(weights_after(tiny_config, blobs[0], pipeline) for pipeline in ("memory", "stream")), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_without_tensorflows_optimizer_of_graphs_the_steps_are_the_same(tiny_config, blobs):
+    before = tf.config.optimizer.get_experimental_options()
+    found = []
+    try:
+        for disabled in (False, True):
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": disabled})
+            found.append(weights_after(tiny_config, blobs[0]))
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("pipeline", "max_rows"), [pytest.param("memory", 64, marks=pytest.mark.slow), ("stream", 10_000)])
