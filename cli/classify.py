@@ -85,7 +85,7 @@ def run(flags: argparse.Namespace) -> int:
         encoder = ClusterEncoder(flags.encoder, flags.threads)
     if flags.batch_size < 1:
         raise ValueError(f"--batch-size is {flags.batch_size}; it must be at least 1.")
-    output = check_writable(flags.output, (".csv",)) if flags.output else None
+    output = check_writable(flags.output, (".csv",), flags.images) if flags.output else None
     beside = Path(flags.encoder).parent
     about = sidecar.read(beside) if (beside / sidecar.NAME).is_file() else {}
     names = about.get("cluster_names", [])

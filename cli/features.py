@@ -55,7 +55,7 @@ def run(flags: argparse.Namespace) -> int:
     """Make features, or go on with them, or take them from the cache."""
     if flags.batch_size < 1:
         raise ValueError(f"--batch-size is {flags.batch_size}; it must be at least 1.")
-    output = check_writable(flags.output, (".npy",))
+    output = check_writable(flags.output, (".npy",), [flags.input])
     if description_of(output).is_dir():
         raise ValueError(f"The description {description_of(output)} cannot be written: it is a folder.")
     if not is_file(flags.backbone):

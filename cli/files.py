@@ -16,14 +16,21 @@ if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
     from nvisa_tf.io.run_directory import RunDirectory
 
-MOVED = "tensorflow-datasets folder, or the one that the run's data file is in now (default: the run's)"  # help of --data-dir
+MOVED = (
+    "tensorflow-datasets folder, or the one that holds the run's data now, under the same name (default: the run's)"  # help of --data-dir
+)
 
 
-def check_writable(path: str, endings: Sequence[str]) -> Path:
+def check_writable(path: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
     """The path, if a file with one of these endings can be written there.
 
+    Args:
+      path: of the file.
+      endings: that it may have.
+      inputs: what the command reads, which must be other files.
+
     Raises:
-      ValueError: another ending, no such folder, or it cannot be written to.
+      ValueError: another ending, no such folder, it cannot be written to, or it is an input.
     """
     target = Path(path)
     if target.suffix not in endings:
@@ -32,6 +39,8 @@ def check_writable(path: str, endings: Sequence[str]) -> Path:
         raise ValueError(
             f"The output {path} cannot be written: {'it is a folder' if target.is_dir() else f'there is no folder {target.parent}'}."
         )
+    if target.exists() and any(Path(one).exists() and target.samefile(one) for one in inputs):
+        raise ValueError(f"The output {path} is the input, which would be lost; name another file.")
     try:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
@@ -96,9 +105,16 @@ def _check_backbone(name: str, its: Mapping[str, Any], run: RunDirectory) -> Non
         print(
             f"nvisa-tf: {name} does not say what made its vectors; they must be by {ours['name']}, as those of {run.path}.", file=sys.stderr
         )
-    if ours and its and any(ours[part] != its[part] for part in ("name", "weights_sha256", "pixels")):
-        what = f"{its['name']}" if its["name"] != ours["name"] else f"{its['name']} with other weights or pixels"
-        raise ValueError(f"{name} has features by {what}, and {run.path} was trained on those by {ours['name']}; make them by that one.")
+    if not ours or not its:
+        return
+    with quiet_stderr():
+        from nvisa_tf.backbones.identity import difference
+    different = difference(its, ours)
+    why = f"its backbone {different}" if different else ""
+    if not different and its["resize"] != ours["resize"]:
+        why = f"its photos came to their size by --resize {its['resize']}, not {ours['resize']}"
+    if why:
+        raise ValueError(f"{name} has other features than those that {run.path} was trained on: {why}. Make them as those were.")
 
 
 def in_range_of(images: Dataset, run: RunDirectory) -> Dataset:

@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> int:
     """Cluster a file's examples."""
     directory = RunDirectory.open(flags.run)
-    output = check_writable(flags.output, (".csv", ".npy", ".npz"))
+    output = check_writable(flags.output, (".csv", ".npy", ".npz"), [flags.input])
     data = examples_of(flags.input, flags.data_dir, directory)
     _check_units(directory, data)
     with quiet_stderr():

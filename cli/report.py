@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import webbrowser
 
 import numpy as np
@@ -41,6 +42,9 @@ def run(flags: argparse.Namespace) -> int:
         sizes = np.bincount(found.cluster, minlength=n_clusters).tolist()
         report["warnings"] = warnings_of(report, directory.metrics(), n_train=len(splits.train), sizes=sizes)
     path = write_report(directory, config, splits, found, report, read_names(directory, n_clusters), output=output)
+    pictures = splits.train.pictures
+    if pictures is not None and (remark := pictures.remark()):
+        print(f"nvisa-tf: {remark}", file=sys.stderr)
     print(f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB).")
     if flags.open and not webbrowser.open(path.resolve().as_uri()):
         print(f"There is no browser here; open {path} yourself.")

@@ -22,7 +22,7 @@ from nvisa_tf.config.presets import automatic, for_features, method_of, preset
 from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
-from nvisa_tf.data.photos import features_in_memory
+from nvisa_tf.data.photos_in_memory import features_in_memory, load_again, load_for
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
@@ -73,6 +73,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
       n_iter_: passes over X in the last stage of training.
       seed_: the seed that was used.
       n_features_in_: the values of an example.
+      backbone_: what the backbone was, a dictionary with its name, the hash of its weights and its files; where there is one.
       feature_names_in_: the columns' names [n_features_in_], where X had names and all are text.
     """
 
@@ -176,8 +177,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """X as a checked data set; with `reset` its width and its columns' names become the estimator's, else they must be so."""
         if hasattr(X, "element_spec"):  # a tf.data.Dataset
             X = as_dataset(X, constant=True).x
-        if self.backbone:
-            X = features_in_memory(X, self._of_backbone())
+        if self._has_backbone:
+            X = self._features(X, reset)
         if isinstance(X, np.ma.MaskedArray):
             X = np.ma.filled(X.astype(float), np.nan)
         X = with_known_names(X)
@@ -193,9 +194,21 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         names = tuple(getattr(self, "feature_names_in_", ()))
         return check(dataclasses.replace(from_array("X", x), origin=Origin(feature_names=names)), constant=not reset)
 
-    def _of_backbone(self) -> DataConfig:
+    @property
+    def _has_backbone(self) -> bool:
+        return self.backbone not in (None, "", "none")  # the last as on the command line
+
+    def _features(self, X: Any, reset: bool) -> np.ndarray:
+        """The backbone's vectors of photos; with `reset` the estimator keeps what it is, else it must be the same."""
         given = {name: value for name, value in _checked(self.options or {}).items() if name in OF_BACKBONE}
-        return DataConfig(backbone=str(self.backbone), **given)
+        config = DataConfig(backbone=str(self.backbone), **given)
+        if reset:
+            backbone = load_for(config)
+            self.backbone_ = {**backbone.about(), "made_by": {**backbone.loaded_by}}
+        else:
+            self._fitted()
+            backbone = load_again(self.backbone_, str(self.backbone))
+        return features_in_memory(X, backbone, config.resizing)
 
     def _validated(self, X: Any, reset: bool) -> Any:
         # What is not finite is refused later, with its place.
@@ -219,7 +232,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """The run's configuration; `continued`: from a model that was trained before."""
         default = RunConfig.of(self.method)  # refuses an unknown method
         options = _checked({} if self.options is None else self.options)
-        is_automatic, are_features = self.preset == "auto", bool(self.backbone)
+        is_automatic, are_features = self.preset == "auto", self._has_backbone
         name = automatic(self.method, len(data), data.is_image, are_features) if is_automatic else self.preset
         chosen = preset(name, options.get("objective", "vimco"), options.get("binarize", False))
         chosen |= for_features(is_automatic and are_features)
@@ -230,7 +243,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             chosen = {**chosen, **{option: value for option, value in CONTINUED.items() if option in known}}
             chosen.update(without_initialization(self.method))
             options = {option: value for option, value in options.items() if option not in INITIALIZATIONS}
-        if self.backbone:
+        if self._has_backbone:
             options = {option: value for option, value in options.items() if option not in OF_BACKBONE}
         elif given := sorted(OF_BACKBONE & set(options)):
             raise ValueError(f"options has {given[0]}, which goes with a backbone, and there is none; leave it out.")

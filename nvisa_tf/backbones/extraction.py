@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,17 +53,19 @@ class State(NamedTuple):
       done: photos looked at.
       left_out: those of them that could not be read, (place, name, why) each.
       tally: of the others.
+      crc: of the features so far, CRC-32.
     """
 
     done: int = 0
     left_out: tuple[tuple[int, str, str], ...] = ()
     tally: Tally = Tally()
+    crc: int = 0
 
-    def after(self, batch: State) -> State:
-        """With a batch more."""
+    def after(self, batch: State, features: bytes) -> State:
+        """With a batch more, and its features."""
         ours, its = self.tally, batch.tally
         tally = Tally(ours.deep + its.deep, max(ours.brightest, its.brightest), ours.frames + its.frames)
-        return State(self.done + batch.done, self.left_out + batch.left_out, tally)
+        return State(self.done + batch.done, self.left_out + batch.left_out, tally, zlib.crc32(features, self.crc))
 
 
 def cache_folder() -> Path:
@@ -84,10 +87,12 @@ def extract(
       folder: where features are kept; None: `cache_folder()`.
 
     Raises:
-      ValueError: no photo can be read, or another process makes the same features.
+      ValueError: no photo can be read, a photo's features are not finite, or another process makes the same features.
       OSError: the folder cannot be written to, or the disk is full.
     """
-    identity = {"version": VERSION, "backbone": backbone.about(), "resize": photos.resize, "photos": photos.fingerprint()}
+    its = {name: value for name, value in backbone.about().items() if name != "probe"}  # which depends on rounding
+    its |= {"file_sha256": backbone.file_sha256} if backbone.file_sha256 else {}
+    identity = {"version": VERSION, "backbone": its, "resize": photos.resize, "photos": photos.fingerprint()}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     path = (folder or cache_folder()) / f"{key}.npy"
     if path.is_file() and description_of(path).is_file():
@@ -107,7 +112,11 @@ def extract(
     try:
         with FileLock(work.with_suffix(".lock"), timeout=0):
             if not description_of(path).is_file():
-                _fill(photos, backbone, work, batch_size, tell)
+                try:
+                    _fill(photos, backbone, work, batch_size, tell)
+                except ValueError:  # nothing that could be gone on with
+                    shutil.rmtree(work)
+                    raise
                 _finish(photos, backbone, identity, work, path)
     except Timeout as error:
         raise ValueError(f"Another process makes these features of {photos.name} now; wait until it has ended.") from error
@@ -117,18 +126,24 @@ def extract(
 
 def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell: Callable[[str], None]) -> None:
     state = begun = _state(work)
+    size = (begun.done - len(begun.left_out)) * 4 * backbone.width
+    if begun.done and _crc(work / "features.bin", size) != begun.crc:
+        tell(f"{photos.name}: what was made before is damaged, and is made again")
+        state, begun, size = State(), State(), 0
     with open(work / "features.bin", "ab") as file:
-        # What came after the last moment that was saved is made again.
-        file.truncate((begun.done - len(begun.left_out)) * 4 * backbone.width)
+        file.truncate(size)  # what came after the last moment that was saved is made again
         if begun.done:
             tell(f"{photos.name}: going on after {begun.done:,} of {len(photos):,} photos")
         began = saved = time.monotonic()
         try:
             for values, batch in _batches(photos, backbone.shape, begun.done, batch_size):
                 known = np.setdiff1d(np.arange(batch.done), [place - state.done for place, *_ in batch.left_out])
-                found = backbone.features(_padded(values, batch_size))[known]
-                file.write(np.ascontiguousarray(found, np.float32).tobytes())
-                state = state.after(batch)
+                found = np.ascontiguousarray(backbone.features(_padded(values, batch_size))[known], np.float32)
+                if (odd := np.flatnonzero(~np.isfinite(found).all(1))).size:
+                    raise ValueError(not_finite(backbone.name, photos.name_of(state.done + int(known[odd[0]]))))
+                made = found.tobytes()
+                file.write(made)
+                state = state.after(batch, made)
                 if (now := time.monotonic()) - saved >= SAVE_SECONDS:
                     _save(work, file, state)
                     saved = now
@@ -137,6 +152,11 @@ def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell:
                     tell(f"{photos.name}: {state.done:,} of {len(photos):,} photos, {rate:.1f} a second, {left} left")
         finally:  # Ctrl-C too
             _save(work, file, state)
+
+
+def not_finite(backbone: str, photo: str) -> str:
+    """A sentence for features that are NaN or Inf, of the photo of that name."""
+    return f"{backbone} gives features of {photo} that are NaN or Inf; use another network, or leave that photo out."
 
 
 def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: Path, path: Path) -> None:
@@ -148,7 +168,14 @@ def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: 
         shutil.rmtree(work)
         raise ValueError(photos.nothing_read(names))
     labels = photos.labels(places)
-    about = {**identity, "name": photos.name, "n": len(places), "width": backbone.width, "rows": places if gone else None}
+    about = {
+        **identity,
+        "backbone": backbone.about(),
+        "name": photos.name,
+        "n": len(places),
+        "width": backbone.width,
+        "rows": places if gone else None,
+    }
     about |= {"made_by": {**backbone.loaded_by}, "of": photos.source}
     about |= {"left_out": names, **labels, "remarks": photos.remarks(state.tally, names)}
     as_array(work / "features.bin", len(places), backbone.width, path)
@@ -221,11 +248,23 @@ def _padded(values: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def _state(work: Path) -> State:
-    file = work / "state.json"
-    if not file.is_file():
+    """How far a folder is; not begun where what says so is missing or damaged."""
+    try:
+        found = json.loads((work / "state.json").read_text(encoding="utf-8"))
+        return State(found["done"], tuple(tuple(entry) for entry in found["left_out"]), Tally(**found["tally"]), found["crc"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return State()
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return State(found["done"], tuple(tuple(entry) for entry in found["left_out"]), Tally(**found["tally"]))
+
+
+def _crc(file: Path, size: int) -> int | None:
+    """Of the first bytes of a file; None where it has fewer."""
+    if not file.is_file() or file.stat().st_size < size:
+        return None
+    crc = 0
+    with open(file, "rb") as source:
+        while size and (piece := source.read(min(size, 1 << 20))):
+            crc, size = zlib.crc32(piece, crc), size - len(piece)
+    return crc
 
 
 def _save(work: Path, file: Any, state: State) -> None:

@@ -35,6 +35,8 @@ class Network:
         content = Path(path).read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         self._interpreter = open_interpreter(content, path)
+        if any(-1 in list(one.get("shape_signature", ()))[1:] for one in self._interpreter.get_input_details()):
+            raise ValueError(f"{self.name} takes photos of any size; export it again for one, such as 224 x 224.")
         try:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

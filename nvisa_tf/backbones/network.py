@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.backbones import applications, litert
+from nvisa_tf.backbones.identity import probe_of, probe_photo
 from nvisa_tf.backbones.pixels import scaled_pixels
 from nvisa_tf.config import backbones as known
 
@@ -32,7 +33,10 @@ class Backbone:
       name: of a network of `keras.applications`, or a file's name without its folder.
       shape: of one photo, [H, W, 3].
       width: F.
-      weights_sha256: of the weights' values, or of a whole .tflite file; what tells two backbones of one name apart.
+      weights_sha256: of the weights' values, or of a whole .tflite file.
+      probe: what it makes of a photo that is always the same, `identity.probe_of`: tells networks of the same weights apart; () of a
+        .tflite file.
+      file_sha256: of a .keras file, whole; "" of others.
       pixels: "own", or of `config.backbones.PIXELS`.
       features: float32 [B, F] of photos, uint8 [B, H, W, 3].
       loaded_by: the options of `load_backbone` that give it again, its files by their absolute paths.
@@ -47,6 +51,8 @@ class Backbone:
     features: Callable[[np.ndarray], np.ndarray]
     loaded_by: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     model: keras.Model | None = None
+    probe: tuple[float, ...] = ()
+    file_sha256: str = ""
 
     def about(self) -> dict[str, Any]:
         """What tells it from others, wherever its files are, plain values."""
@@ -56,6 +62,7 @@ class Backbone:
             "width": self.width,
             "weights_sha256": self.weights_sha256,
             "pixels": self.pixels,
+            "probe": list(self.probe),
         }
 
 
@@ -106,7 +113,10 @@ def _of_keras(name: str, model: Any, pixels: str) -> Backbone:
     digest = hashlib.sha256()
     for values in model.get_weights():
         digest.update(values.tobytes())
-    return Backbone(name, tuple(model.input_shape[1:]), model.output_shape[-1], digest.hexdigest(), pixels, features, model=model)
+    shape = tuple(model.input_shape[1:])
+    # Not by `features`: that would be compiled for one photo, and again for a batch.
+    probe = probe_of(model(tf.constant(probe_photo(shape), tf.float32)[None], training=False).numpy()[0])
+    return Backbone(name, shape, model.output_shape[-1], digest.hexdigest(), pixels, features, model=model, probe=probe)
 
 
 def _of_file(path: str, pixels: str, side: int) -> Backbone:
@@ -115,6 +125,10 @@ def _of_file(path: str, pixels: str, side: int) -> Backbone:
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except (ValueError, OSError, KeyError, TypeError) as error:
+        if "safe_mode" in str(error):
+            raise ValueError(
+                f"{path} has a layer of Python code (Lambda), which is never run; put layers such as Rescaling in its place."
+            ) from error
         raise ValueError(
             f"{path} cannot be loaded as a Keras model ({applications.first_line(error)}); save it again with model.save."
         ) from error
@@ -140,7 +154,9 @@ def _of_file(path: str, pixels: str, side: int) -> Backbone:
     if not hasattr(output, "shape") or len(output.shape) not in (2, 4):
         raise ValueError(f"{name} gives {_shape(getattr(output, 'shape', None))}; a backbone gives one vector, or a map of vectors.")
     pooled = keras.layers.GlobalAveragePooling2D()(output) if len(output.shape) == 4 else output
-    return _of_keras(name, keras.Model(photos, pooled), pixels or OWN)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return dataclasses.replace(_of_keras(name, keras.Model(photos, pooled), pixels or OWN), file_sha256=digest)
 
 
 def _of_litert(path: str, pixels: str, side: int) -> Backbone:

@@ -125,7 +125,7 @@ class ArrayPhotos:
       source: where they are from.
 
     Raises:
-      ValueError: x is no array of images, or has values below 0 or above `max_value`.
+      ValueError: x is no array of images.
     """
 
     def __init__(self, name: str, x: Any, max_value: float, about: dict[str, Any], resize: str, source: str = "") -> None:
@@ -133,6 +133,8 @@ class ArrayPhotos:
             raise ValueError(
                 f"{name} has examples of the shape {list(x.shape[1:])}; a backbone needs images [h, w], [h, w, 1] or [h, w, 3]."
             )
+        if x.ndim == 3 and x.shape[2] == 3:
+            raise ValueError(f"{name} has the shape {list(x.shape)}, as one photo in colour has; give an array of photos, x[None] of one.")
         self.name, self.resize, self.source = name, resize, source
         self._x, self._max, self._about = x, max_value, about
 
@@ -149,6 +151,8 @@ class ArrayPhotos:
         values = np.asarray(self._x[place])
         if values.dtype != np.uint8 or self._max != 255:
             values = np.asarray(values, np.float64)
+            if odd := np.count_nonzero(~np.isfinite(values)):
+                raise ValueError(f"{self.name}: image {place} has {odd:,} values that are NaN or Inf; fill them first.")
             if values.min() < 0 or values.max() > self._max:
                 raise ValueError(
                     f"{self.name}: image {place} has values from {values.min():g} to {values.max():g}, and {self._max:g} is white; "

@@ -117,7 +117,9 @@ def kind_of(path: str) -> str:
             raise ValueError(f"{path} is a folder; give the path of a {ending} file.")
         return "folder"
     if not Path(path).exists():
-        raise FileNotFoundError(f"There is no file {path}; give the path of {FILES} (where a run's data moved, by --data-dir).")
+        raise FileNotFoundError(
+            f"There is no file {path}; give the path of {FILES} (where a run's data moved, by --data-dir, the folder that holds them now)."
+        )
     if path.lower().endswith(SPREADSHEETS):
         raise ValueError(f"{path} is a spreadsheet; save its sheet as CSV (UTF-8) and give that file.")
     if not Path(path).is_file():

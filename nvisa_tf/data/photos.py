@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.run import DataConfig
-from nvisa_tf.data.dataset import Dataset, Origin, from_array
+from nvisa_tf.data.dataset import Dataset, Origin
 from nvisa_tf.io.files import description_of
 
 if TYPE_CHECKING:
@@ -85,48 +86,6 @@ def extraction_of(config: DataConfig, tell: Callable[[str], None], backbone: Bac
     return extract(photos, backbone, tell, batch_size)
 
 
-def features_in_memory(x: Any, config: DataConfig) -> np.ndarray:
-    """The vectors that a backbone makes of images in memory or of image files, float32 [n, F]; nothing is kept but the network.
-
-    Args:
-      x: images [n, h, w], [n, h, w, 1] or [n, h, w, 3], bytes, or floats from 0 to 1; or a sequence of paths.
-      config: what it says of the backbone and resize counts.
-
-    Raises:
-      ValueError: no images, a file that cannot be read as one; and as `nvisa_tf.backbones.load_backbone`.
-      FileNotFoundError: as `nvisa_tf.backbones.load_backbone`.
-    """
-    from nvisa_tf.backbones.sources import ArrayPhotos
-    from nvisa_tf.io.images import load_image
-
-    backbone = _loaded(config.backbone, config.backbone_weights, config.backbone_pixels, config.backbone_size)
-    read: Callable[[int], np.ndarray]
-    if isinstance(x, Sequence) and len(x) and all(isinstance(one, (str, os.PathLike)) for one in x):
-        n = len(x)
-
-        def read(place: int) -> np.ndarray:
-            return load_image(x[place], backbone.shape, resize=config.resizing)
-    else:
-        whole = from_array("X", x)
-        photos = ArrayPhotos("X", whole.x, whole.max_value or FLOAT_WHITE, {}, config.resizing)
-        n = len(photos)
-
-        def read(place: int) -> np.ndarray:
-            return photos.read(place, backbone.shape).values
-
-    if not n:
-        raise ValueError("X has no images; a backbone needs at least one.")
-    batches = (range(start, min(start + BATCH, n)) for start in range(0, n, BATCH))
-    return np.concatenate([backbone.features(np.stack([read(place) for place in batch])) for batch in batches])
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(name: str, weights: str, pixels: str, side: int) -> Backbone:
-    from nvisa_tf.backbones import load_backbone
-
-    return load_backbone(name, weights, pixels, side)
-
-
 def by_run(config: DataConfig, about: Mapping[str, Any], dataset: str, data_dir: str = "") -> DataConfig:
     """What it takes to make vectors of other photos as those of a run.
 
@@ -176,17 +135,35 @@ def described(path: str, dataset: Dataset) -> Dataset:
             remarks=tuple(about["remarks"]),
             backbone={**about["backbone"], "resize": about["resize"], "made_by": about["made_by"]},
         )
-        pictures = Pictures(DataConfig(dataset=about["of"], resize=about["resize"])) if about["of"] else None
+        where = DataConfig(dataset=about["of"], resize=about["resize"])
+        pictures = Pictures(where, about["photos"]) if about["of"] else None
+        n_train, digest = int(about.get("n_train") or 0), about["sha256"]
+        top = None if y is None else int(y.max(initial=0))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}, which describes {path}, is damaged; make the features again.") from error
     if any(values is not None and len(values) != about["n"] for values in (ids, rows, y)):
         raise ValueError(f"{file}, which describes {path}, has not as many names or labels as examples; make the features again.")
+    if not 0 <= n_train <= about["n"] or (top is not None and origin.class_names and top >= len(origin.class_names)):
+        raise ValueError(f"{file}, which describes {path}, has labels or a split that cannot be; make the features again.")
     if dataset.x.shape != shape:
         raise ValueError(
             f"{file} describes {shape[0]} examples of {shape[1]} values, and {path} has {list(dataset.x.shape)}; make the features again, "
             "or take that file away."
         )
-    return dataclasses.replace(dataset, y=y, ids=ids, rows=rows, origin=origin, n_train=about.get("n_train") or 0, pictures=pictures)
+    status = os.stat(path)
+    if sha256_of(path, status.st_mtime_ns, status.st_size) != digest:
+        raise ValueError(
+            f"{path} is not the file that {file} describes, so its names and labels may be of others; make the features again, "
+            "or take that file away."
+        )
+    return dataclasses.replace(dataset, y=y, ids=ids, rows=rows, origin=origin, n_train=n_train, pictures=pictures)
+
+
+@functools.lru_cache(maxsize=8)
+def sha256_of(path: str, _changed: int, _size: int) -> str:
+    """Of a file; kept while it is as it was, as one command may read it several times."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Pictures:
@@ -194,10 +171,11 @@ class Pictures:
 
     Args:
       config: its dataset and resize count.
+      fingerprint: of the photos then, `Photos.fingerprint`.
     """
 
-    def __init__(self, config: DataConfig) -> None:
-        self._config = config
+    def __init__(self, config: DataConfig, fingerprint: str) -> None:
+        self._config, self._fingerprint = config, fingerprint
 
     @property
     def are_there(self) -> bool:
@@ -208,20 +186,36 @@ class Pictures:
     def _photos(self) -> Photos:
         return photos_of(self._config)
 
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {self._photos.name_of(place): place for place in range(len(self._photos))}
+
+    def remark(self) -> str:
+        """A sentence where the photos, as a whole, are gone or have changed; else ""."""
+        where = self._config.dataset
+        if not self.are_there:
+            return (
+                f"The photos are no longer in {where}, so there are no pictures of them; make the features again from where they are now."
+            )
+        if self._photos.fingerprint() != self._fingerprint:
+            return f"The photos in {where} are not as they were when their features were made; some pictures may be missing or of others."
+        return ""
+
     def read(self, place: int, name: str, shape: tuple[int, int, int]) -> np.ndarray:
         """One of them, uint8 [H, W, 3]; grey where it is not there any more.
 
         Args:
-          place: among the photos.
+          place: among the photos, where there are as many as then.
           name: of its file, where it has one.
           shape: [H, W, 3].
         """
         from nvisa_tf.io.images import NotAnImageError
 
-        photos = self._photos
+        photos: Photos = self._photos
+        now = place if place < len(photos) and photos.name_of(place) == name else self._places.get(name)
         try:
-            if place < len(photos) and photos.name_of(place) == name:
-                return photos.read(place, shape).values
+            if now is not None:
+                return photos.read(now, shape).values
         except NotAnImageError:
             pass  # it was one when the vectors were made
         return np.full(shape, GREY, np.uint8)

@@ -104,6 +104,41 @@ def test_what_was_stopped_goes_on_bit_for_bit(folder, tmp_path, after):
     assert description_of(found.path).read_text() == description_of(whole.path).read_text()
 
 
+@pytest.mark.parametrize(
+    ("file", "spoil"),
+    [
+        ("features.bin", lambda content: content[:-4]),
+        ("features.bin", lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:]),
+        ("state.json", lambda content: content[:20]),
+        ("state.json", lambda content: b""),
+    ],
+)
+def test_an_unfinished_file_that_was_damaged_is_begun_again(folder, tmp_path, file, spoil):
+    whole = extract(of_folder(folder), Sums().backbone, quiet, 4, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        extract(of_folder(folder), Sums(12).backbone, quiet, 4, tmp_path / "stopped")
+    (unfinished,) = (tmp_path / "stopped").glob("*.unfinished")
+    (unfinished / file).write_bytes(spoil((unfinished / file).read_bytes()))
+    sums, told = Sums(), []
+    found = extract(of_folder(folder), sums.backbone, told.append, 4, tmp_path / "stopped")
+    assert sums.photos == 24
+    assert told == ([f"{folder}: what was made before is damaged, and is made again"] if file == "features.bin" else [])
+    assert found.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_features_that_are_not_finite_are_refused_with_the_photo(folder, tmp_path):
+    def features(photos):
+        found = photos.sum((1, 2), dtype=np.float32)
+        found[photos[:, 0, 0, 0] == odd, 1] = np.nan
+        return found
+
+    names = [of_folder(folder).name_of(place) for place in range(23)]
+    odd = np.asarray(Image.open(folder / names[13]))[0, 0, 0]
+    with pytest.raises(ValueError, match=r"sums gives features of [ab]/\d\d\.png that are NaN or Inf"):
+        extract(of_folder(folder), Backbone("sums", (32, 32, 3), 3, "0", "own", features), quiet, 4, tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
 def test_what_a_killed_process_wrote_without_saying_so_is_made_again(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         extract(of_folder(folder), Sums(8).backbone, quiet, 4, tmp_path)

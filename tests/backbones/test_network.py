@@ -6,8 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nvisa_tf.backbones import load_backbone
+from nvisa_tf.backbones.identity import difference
 from nvisa_tf.backbones.pixels import scaled_pixels
 from nvisa_tf.config.backbones import APPLICATIONS, application
 
@@ -49,6 +51,60 @@ def test_the_hash_is_of_the_weights(keras_file, network, kernel, tmp_path):
     other.save(tmp_path / "small.keras")
     hashes = [load_backbone(str(path), pixels="unit").weights_sha256 for path in (keras_file, tmp_path / "small.keras", keras_file)]
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_the_same_weights_in_other_layers_are_another_network(network, kernel, photos, tmp_path):
+    def saved(name, activation, scaling):
+        layer = keras.layers.Conv2D(WIDTH, 1, activation=activation, use_bias=False)
+        model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(scaling), layer])
+        layer.set_weights([kernel])
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name / "one.keras")
+        return load_backbone(str(tmp_path / name / "one.keras"))
+
+    one, same, scaled, tanh = (
+        saved(*of) for of in (("a", "relu", 1 / 255), ("b", "relu", 1 / 255), ("c", "relu", 1 / 127), ("d", "tanh", 1 / 255))
+    )
+    assert difference(one.about(), same.about()) == ""
+    for other in (scaled, tanh):
+        assert other.weights_sha256 == one.weights_sha256
+        assert difference(one.about(), other.about()) == "has the same weights in other layers"
+    old = {name: value for name, value in one.about().items() if name != "probe"}
+    assert difference(old, tanh.about()) == ""  # nothing to compare it by
+    assert len({backbone.file_sha256 for backbone in (one, scaled, tanh)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": "b.keras"}, "is another network (a.keras, not b.keras)"),
+        ({"weights_sha256": "1"}, "has other weights"),
+        ({"pixels": "unit"}, "is given pixels in another way"),
+        ({"shape": [64, 64, 3]}, "takes photos of another size (32 x 32, not 64 x 64 pixels)"),
+        ({"probe": [1.0, -2.1]}, "has the same weights in other layers"),
+        ({"probe": [1.001, -2.0]}, ""),
+    ],
+)
+def test_what_two_backbones_differ_in(changed, message):
+    about = {"name": "a.keras", "weights_sha256": "0", "pixels": "own", "shape": [32, 32, 3], "probe": [1.0, -2.0]}
+    assert difference(about, {**about, **changed}) == message
+
+
+def test_a_layer_of_python_code_is_not_run(tmp_path):
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Lambda(lambda x: x / 255), keras.layers.GlobalAveragePooling2D()])
+    model.save(tmp_path / "code.keras")
+    with pytest.raises(ValueError, match=r"code\.keras has a layer of Python code \(Lambda\), which is never run; put layers such as"):
+        load_backbone(str(tmp_path / "code.keras"), pixels="unit")
+
+
+def test_a_tflite_file_for_photos_of_any_size_is_refused(tmp_path):
+    function = tf.function(lambda x: tf.reduce_mean(x, (1, 2)))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(tf.TensorSpec([1, None, None, 3], tf.float32))]
+    )
+    (tmp_path / "any.tflite").write_bytes(converter.convert())
+    with pytest.raises(ValueError, match=r"any\.tflite takes photos of any size; export it again for one"):
+        load_backbone(str(tmp_path / "any.tflite"), pixels="unit")
 
 
 def test_a_file_that_scales_its_pixels_itself_is_given_them_as_they_are(network, by_numpy, photos, tmp_path):

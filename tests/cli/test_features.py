@@ -78,7 +78,7 @@ def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones
     assert cli("features", photos, "--backbone", backbones[1], "--backbone-pixels", "unit", "--output", other)[0] == 0
     code, _, err = cli("predict", run, "--input", other, "--output", tmp_path / "c.csv")
     assert code == 2
-    assert "has features by small.keras with other weights or pixels, and" in err
+    assert "was trained on: its backbone has other weights. Make them as those were." in err
     assert not (tmp_path / "c.csv").exists()
     assert cli("predict", run, "--input", output, "--output", tmp_path / "c.csv")[0] == 0
     bare = tmp_path / "bare.npy"
@@ -110,6 +110,37 @@ def test_the_output_is_an_array_file(cli, photos, tmp_path):
     code, _, err = cli("features", photos, "--backbone", "resnet50", "--output", tmp_path / "f.csv")
     assert code == 2
     assert "must end in .npy" in err
+
+
+def test_the_input_is_not_written_over(cli, backbones, tmp_path, monkeypatch):
+    monkeypatch.setenv("NVISA_TF_CACHE", str(tmp_path / "cache"))
+    x = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    code, _, err = cli("features", tmp_path / "x.npy", "--backbone", backbones[0], "--output", tmp_path / "x.npy")
+    assert code == 2
+    assert "x.npy is the input, which would be lost; name another file." in err
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
+
+
+def test_features_made_at_another_size_are_refused(cli, photos, tmp_path):
+    keras.utils.set_random_seed(0)
+    keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(6, 3)]).save(tmp_path / "any.keras")
+    words = ["features", photos, "--backbone", tmp_path / "any.keras", "--backbone-pixels", "unit"]
+    for name, *others in (("a", 40), ("b", 48), ("c", 40, "--resize", "stretch")):
+        assert cli(*words, "--output", tmp_path / f"{name}.npy", "--backbone-size", *others)[0] == 0
+    run = ["--method", "ae_gmm", "--n-clusters", 2, "--epochs", 1, "--split", "all", "--out", tmp_path / "run"]
+    assert cli("train", "--dataset", tmp_path / "a.npy", *run)[0] == 0
+    for name, message in (("b", "takes photos of another size (48 x 48, not 40 x 40 pixels)"), ("c", "by --resize stretch, not crop")):
+        code, _, err = cli("predict", tmp_path / "run", "--input", tmp_path / f"{name}.npy", "--output", tmp_path / "p.csv")
+        assert code == 2
+        assert message in err
+    code, _, err = cli("predict", tmp_path / "run", "--input", tmp_path / "a.npy", "--output", tmp_path / "a.npy")
+    assert code == 2
+    assert "is the input, which would be lost" in err
+    (photos / "a" / "00.jpg").unlink()
+    code, _, err = cli("report", tmp_path / "run")
+    assert code == 0
+    assert f"The photos in {photos} are not as they were when their features were made" in err
 
 
 def test_photos_are_trained_on_and_clustered_in_one_command(cli, photos, backbones, tmp_path):

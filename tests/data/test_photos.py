@@ -73,6 +73,27 @@ def test_what_lies_beside_must_be_of_this_file(x, backbone, tmp_path):
         load_dataset(path)
 
 
+def test_examples_in_another_order_than_their_names_are_refused(x, backbone, tmp_path):
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(12) % 3)
+    path = features(tmp_path / "a.npz", backbone, tmp_path)
+    values = np.load(path)
+    np.save(path, values)
+    assert len(load_dataset(path, split="all").train) == 12  # the same again
+    np.save(path, values[::-1].copy())
+    with pytest.raises(ValueError, match=r"is not the file that .*\.npy\.json describes, so its names and labels may be of others"):
+        load_dataset(path)
+
+
+@pytest.mark.parametrize("changed", [{"y": [99] * 12}, {"n_train": 500}, {"class_names": ["a"]}])
+def test_labels_and_a_split_that_cannot_be_are_refused(x, backbone, tmp_path, changed):
+    np.savez(tmp_path / "a.npz", x=x, y=np.array(["a", "b", "c"])[np.arange(12) % 3])
+    path = features(tmp_path / "a.npz", backbone, tmp_path)
+    about = json.loads(Path(f"{path}.json").read_text())
+    Path(f"{path}.json").write_text(json.dumps({**about, **changed}))
+    with pytest.raises(ValueError, match="has labels or a split that cannot be; make the features again"):
+        load_dataset(path)
+
+
 def test_as_many_names_as_examples(x, backbone, tmp_path):
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(12) % 3)
     path = features(tmp_path / "a.npz", backbone, tmp_path)
@@ -104,11 +125,26 @@ def test_pictures_are_of_the_photos_and_grey_where_these_are_gone(x, backbone, t
     assert data.pictures.are_there
     np.testing.assert_array_equal(data.pictures.read(1, "1.png", SHAPE), x[1])
     assert data.pictures.read(1, "other.png", SHAPE).std() == 0
+    assert data.pictures.remark() == ""
     (tmp_path / "photos" / "2.png").write_bytes(b"nothing")
     assert data.pictures.read(2, "2.png", SHAPE).std() == 0
+    assert "are not as they were when their features were made" in data.pictures.remark()
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert load_dataset(features(tmp_path / "moved", backbone, tmp_path), split="all").train.pictures.read(0, "0.png", SHAPE).std() != 0
     assert not data.pictures.are_there
+    assert f"The photos are no longer in {tmp_path / 'photos'}, so there are no pictures" in data.pictures.remark()
+
+
+def test_a_picture_is_found_by_its_name_where_others_have_come(x, backbone, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        Image.fromarray(x[i]).save(tmp_path / "photos" / f"{i}.png")
+    data = load_dataset(features(tmp_path / "photos", backbone, tmp_path), split="all").train
+    Image.fromarray(x[5]).save(tmp_path / "photos" / "00.png")  # the first by name
+    for place in range(3):
+        np.testing.assert_array_equal(data.pictures.read(place, f"{place}.png", SHAPE), x[place])
 
 
 def test_auto_cuts_photos_for_a_backbone_and_pads_images():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from nvisa_tf import RunConfig, load_dataset
+from nvisa_tf.backbones import load_backbone
 from nvisa_tf.data import load_splits
 from nvisa_tf.export.bundle import export_run
 from nvisa_tf.export.runtime import ClusterEncoder
@@ -122,11 +123,9 @@ def test_without_the_photos_nothing_can_be_checked(run, tmp_path):
 def test_a_tflite_backbone_cannot_be_put_inside(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     info = json.loads((run / "run.json").read_text())
-    import hashlib
-
-    path = run.parent / "small.tflite"
-    info["data"]["backbone"]["made_by"]["name"] = str(path)
-    info["data"]["backbone"]["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    path = str(run.parent / "small.tflite")
+    made_by = {**info["data"]["backbone"]["made_by"], "name": path}
+    info["data"]["backbone"] |= {**load_backbone(path, pixels=made_by["pixels"]).about(), "made_by": made_by}
     (tmp_path / "run" / "run.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match=r"small\.tflite is a TFLite file, which cannot be put into another one"):
         export_run(tmp_path / "run", tmp_path / "e", ["tflite"])
