@@ -41,6 +41,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="write a lower bound of log p(x) and its standard error too, nats: low where an example is unlike the training data "
         "(default: not)",
     )
+    parser.add_argument(
+        "--outliers",
+        type=float,
+        metavar="RATE",
+        help="give examples that are unlike the training data the cluster -1; RATE, such as 0.01, is the share of examples like the "
+        "training data that are taken for such (default: every example has a cluster)",
+    )
     parser.add_argument("--data-dir", default="", metavar="DIR", help="tensorflow-datasets folder (default: TFDS_DATA_DIR)")
 
 
@@ -48,13 +55,16 @@ def run(flags: argparse.Namespace) -> int:
     """Cluster a file's examples."""
     directory = RunDirectory.open(flags.run)
     output = check_writable(flags.output, (".csv", ".npy", ".npz"), [flags.input])
+    if flags.outliers is not None and not 0 < flags.outliers < 1:
+        raise ValueError(f"--outliers is {flags.outliers:g}, a share of examples; it must be above 0 and below 1, such as 0.01.")
     data = examples_of(flags.input, flags.data_dir, directory)
     _check_units(directory, data)
     with quiet_stderr():
-        from nvisa_tf.evaluation.answers import table_of
+        from nvisa_tf.evaluation.answers import OUTLIER, table_of
         from nvisa_tf.evaluation.assignments import Reference, assign
         from nvisa_tf.evaluation.novelty import Inputs
         from nvisa_tf.runs import workflows
+        from nvisa_tf.runs.outliers import load_outlier_detector
     model, config, _ = workflows.load_run(flags.run)
     if flags.bound and "density" not in model.capabilities:
         raise ValueError(f"The method {config.method} has no density of examples; leave --bound out.")
@@ -63,6 +73,13 @@ def run(flags: argparse.Namespace) -> int:
     parts = [("all", data)]
     found = assign(model, parts, reference)
     more = {f"facet_{facet}": model.predict_clusters(data.x, facet) for facet in range(1, model.n_facets)}
+    n_outliers = ""
+    if flags.outliers is not None:
+        novelty = load_outlier_detector(directory, model, config).novelty(model, data, flags.outliers)
+        more |= {"nearest": found.cluster, "novelty": novelty}
+        found = found._replace(cluster=np.where(novelty > 1, OUTLIER, found.cluster))
+        rate = f"{100 * flags.outliers:.3g}% of examples like the training data are"
+        n_outliers = f", {(novelty > 1).sum():,} of them outliers (cluster {OUTLIER}; {rate})"
     if flags.probabilities:
         more["q"] = model.predict_proba(data.x)
     if flags.bound:
@@ -78,9 +95,9 @@ def run(flags: argparse.Namespace) -> int:
     if inputs and (warning := inputs.warning(model, data)):
         print(f"nvisa-tf: warning: {warning}", file=sys.stderr)
     left_out = f", {table.blank.sum()} left out" if table.blank.any() else ""
-    sizes = np.bincount(found.cluster, minlength=n_clusters)
+    sizes = np.bincount(found.cluster[found.cluster != OUTLIER], minlength=n_clusters)
     told = sizes_in_words(sizes.tolist(), shown_names(given, n_clusters) if given else None)
-    print(f"{len(found.cluster)} examples clustered into {output}{left_out}; cluster sizes: {told}")
+    print(f"{len(found.cluster)} examples clustered into {output}{n_outliers}{left_out}; cluster sizes: {told}")
     return 0
 
 

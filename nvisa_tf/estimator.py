@@ -23,6 +23,8 @@ from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, s
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
 from nvisa_tf.data.photos_in_memory import features_in_memory, load_again, load_for
+from nvisa_tf.evaluation.answers import OUTLIER
+from nvisa_tf.evaluation.detector import OutlierDetector
 from nvisa_tf.evaluation.warnings import warnings_of
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
@@ -64,12 +66,15 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
       backbone: a pretrained network that makes vectors of photos, of `nvisa-tf train --backbone`. X is then images [n, h, w] or
         [n, h, w, c], bytes or floats from 0 to 1, or a list of paths of image files. The options backbone_weights, backbone_pixels,
         backbone_size and resize go with it. None: X is clustered as it is.
+      outliers: the share of examples like X that are taken for outliers, such as 0.01; these have the cluster -1 in `labels_` and
+        `predict`. None: every example has a cluster.
       verbose: 0: nothing is shown; 1: a line for each evaluation; 2: a bar for each stage too. Both go to stderr.
       callbacks: `nvisa_tf.Monitor` objects, which are told of progress and evaluations. `clone` copies them.
 
     Attributes:
       model_: the trained model, such as an `nvisa_tf.NVISA`, to save, sample or draw from.
       labels_: the clusters of what it was trained on, int64 [n].
+      outlier_detector_: what tells outliers, an `nvisa_tf.evaluation.detector.OutlierDetector`; None where none are asked for.
       n_iter_: passes over X in the last stage of training.
       seed_: the seed that was used.
       n_features_in_: the values of an example.
@@ -87,6 +92,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         options: dict[str, Any] | None = None,
         warm_start: bool = False,
         backbone: str | None = None,
+        outliers: float | None = None,
         verbose: int = 0,
         callbacks: Sequence[Monitor] | None = None,
     ) -> None:
@@ -97,6 +103,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         self.options = options
         self.warm_start = warm_start
         self.backbone = backbone
+        self.outliers = outliers
         self.verbose = verbose
         self.callbacks = callbacks
 
@@ -111,6 +118,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         """
         monitors = self._monitors()
         data = self._examples(X, reset=True)
+        self._check_rate(len(data))
         before = self.model_ if self.warm_start and hasattr(self, "model_") else None
         seed = _seed(self.random_state)
         config = self._config(data, seed, before is not None)
@@ -129,7 +137,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         trainer.keep_averages()
         probabilities = model.predict_proba(data.x)
         self.model_: ClusteringModel = model
-        self.labels_ = probabilities.argmax(1)
+        self.outlier_detector_ = None if self.outliers is None else OutlierDetector.of(model, data, data)
+        self.labels_ = self._without_outliers(probabilities.argmax(1), data)
         self.n_iter_ = int(trainer.epoch)
         self.seed_ = seed
         self._n_features_out = model.config.latent_dim
@@ -139,7 +148,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
 
     def predict(self, X: Any) -> np.ndarray:
         """Clusters of X, int64 [n]; raises ValueError for examples of another shape, NaN or Inf, as the methods below do."""
-        return self._fitted().predict_clusters(self._examples(X).x)
+        model, data = self._fitted(), self._examples(X)
+        return self._without_outliers(model.predict_clusters(data.x), data)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """q(y|x), float32 [n, n_clusters]."""
@@ -193,6 +203,16 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             self.n_features_in_ = int(np.prod(x.shape[1:]))
         names = tuple(getattr(self, "feature_names_in_", ()))
         return check(dataclasses.replace(from_array("X", x), origin=Origin(feature_names=names)), constant=not reset)
+
+    def _check_rate(self, n: int) -> None:
+        if self.outliers is not None and not 1 / (n + 1) <= self.outliers < 1:
+            raise ValueError(f"outliers is {self.outliers}, a share of {n:,} examples; it must be at least {1 / (n + 1):.2g} and below 1.")
+
+    def _without_outliers(self, clusters: np.ndarray, data: Dataset) -> np.ndarray:
+        """Clusters [n], with -1 for outliers where these are asked for."""
+        if self.outliers is None or self.outlier_detector_ is None:
+            return clusters
+        return np.where(self.outlier_detector_.novelty(self.model_, data, self.outliers) > 1, OUTLIER, clusters)
 
     @property
     def _has_backbone(self) -> bool:

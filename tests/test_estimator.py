@@ -241,6 +241,25 @@ def test_images_start_from_clusters_by_default(bar_images):
     assert adjusted_rand_score(y, clusterer.labels_) == 1
 
 
+@pytest.mark.parametrize("method", ["nvisa", "ae_gmm"])
+def test_outliers_are_of_no_cluster(make_blobs, eagerly, method):
+    x, _ = make_blobs(100)
+    far = x.mean(0) + np.array([[0.0, 0, 0, 0, 0, 0], [60, 0, 0, 0, 0, 0]])  # between the clusters and beyond them
+    given = {"options": {**FAST, "epochs": 10}, "method": "ae_gmm"} if method == "ae_gmm" else {"options": TINY, "preset": "random_small"}
+    with_rate = NVISAClustering(3, outliers=0.02, **given).fit(np.concatenate([x, far]))
+    assert list(with_rate.labels_[-2:]) == [-1, -1]
+    assert (with_rate.labels_[:-2] == -1).mean() < 0.05
+    np.testing.assert_array_equal(with_rate.predict(far), [-1, -1])
+    np.testing.assert_array_equal(with_rate.predict(np.concatenate([x, far])), with_rate.labels_)
+    kept = with_rate.labels_[:-2] >= 0
+    plain = NVISAClustering(3, **given).fit(np.concatenate([x, far]))
+    np.testing.assert_array_equal(plain.labels_[:-2][kept], with_rate.labels_[:-2][kept])
+    assert plain.labels_.min() == 0
+    assert plain.outlier_detector_ is None
+    again = pickle.loads(pickle.dumps(with_rate))
+    np.testing.assert_array_equal(again.predict(x), with_rate.labels_[:-2])
+
+
 @pytest.mark.parametrize(
     ("kwargs", "change", "words"),
     [
@@ -264,6 +283,8 @@ def test_images_start_from_clusters_by_default(bar_images):
         ({}, lambda x: np.where(x > 0, x, np.nan), "NaN or Inf"),
         ({}, lambda x: x[:, 0], "which have one axis"),
         ({"n_clusters": 500}, None, "300 examples for 500 clusters"),
+        ({"outliers": 0.001}, None, r"outliers is 0\.001, a share of 300 examples; it must be at least 0\.0033 and below 1"),
+        ({"outliers": 1}, None, "outliers is 1, a share of 300 examples"),
     ],
 )
 def test_bad_input_is_one_sentence(make_blobs, kwargs, change, words):

@@ -93,8 +93,13 @@ class Inputs(NamedTuple):
         return float(betabinom.sf(unlike - 1, n, beyond, max(1.0, r + 1 - beyond)))
 
 
-def load_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Arrays by name from a run's reference.npz.
+def load_arrays(path: str | os.PathLike[str], names: Sequence[str], advice: str = "to predict without typicality") -> dict[str, np.ndarray]:
+    """Arrays by name from a .npz file of a run.
+
+    Args:
+      path: of the file.
+      names: of the arrays.
+      advice: what removing the file is good for.
 
     Raises:
       ValueError: there is no such file, it is damaged, or it has other arrays.
@@ -103,7 +108,7 @@ def load_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str,
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or no file of ours; remove it to predict without typicality.") from error
+        raise ValueError(f"{path} is damaged or no file of ours; remove it {advice}.") from error
 
 
 def _measures(model: ClusteringModel, data: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

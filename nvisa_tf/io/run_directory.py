@@ -66,6 +66,7 @@ class RunDirectory:
         self.initialization_file = path / INITIALIZATION
         self.clusters_file = path / "clusters.csv"
         self.reference_file = path / "reference.npz"
+        self.outliers_file = path / "outliers.npz"
         self.page_file = path / "report.html"
 
     def __fspath__(self) -> str:
@@ -138,7 +139,13 @@ class RunDirectory:
         if not self.initialization_file.is_file():
             raise ValueError(f"{self.path} has no {INITIALIZATION}, which runs keep that train on from an initialization; give the run.")
         self.model_file, self.report_file = self.initialization_file, self.init_file
-        for name in ("metrics_file", "clusters_file", "reference_file", "page_file"):  # those of the trained model are not of this one
+        for name in (
+            "metrics_file",
+            "clusters_file",
+            "reference_file",
+            "outliers_file",
+            "page_file",
+        ):  # those of the trained model are not of this one
             setattr(self, name, self.path / f"initialization-{getattr(self, name).name}")
         return self
 
@@ -238,7 +245,7 @@ class RunDirectory:
 
     def remove_answers(self) -> None:
         """Remove what answers for the run as it is, as training goes on; until it has ended, the checkpoints answer."""
-        for file in (self.model_file, self.report_file, self.clusters_file, self.reference_file, self.page_file):
+        for file in (self.model_file, self.report_file, self.clusters_file, self.reference_file, self.outliers_file, self.page_file):
             file.unlink(missing_ok=True)
 
     def init(self) -> dict[str, Any]:

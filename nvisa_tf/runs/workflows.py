@@ -18,6 +18,7 @@ from nvisa_tf.data import Splits, input_scaling, load_splits, value_range
 from nvisa_tf.evaluation.answers import table_of
 from nvisa_tf.evaluation.assignments import Assignments, Reference, assign
 from nvisa_tf.evaluation.bound import evaluate_bound
+from nvisa_tf.evaluation.detector import OutlierDetector
 from nvisa_tf.evaluation.novelty import Inputs
 from nvisa_tf.evaluation.plots import reconstruction_grid, sample_grid, save_confusion, save_curves, save_png
 from nvisa_tf.evaluation.projector import write_projector
@@ -236,6 +237,7 @@ def _write_answers(
     """Write clusters.csv, the page, TensorBoard's projector, and what later examples are compared with."""
     n_clusters = model.config.n_clusters
     Reference.of(n_clusters, found).save(run.reference_file, Inputs.of(model, splits.train))
+    OutlierDetector.of(model, splits.train, splits.test).save(run.outliers_file)
     answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
     write_columns(run.clusters_file, answers.columns, answers.blank)
     names = read_names(run, n_clusters)

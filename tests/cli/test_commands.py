@@ -48,7 +48,7 @@ def test_the_run_directory_is_complete(finished_run):
     run = finished_run / "run"
     names = {path.name for path in run.iterdir()}
     folders = {"checkpoints", "tensorboard", "plots"}
-    answers = {"model.keras", "clusters.csv", "reference.npz", "report.html", "report.json", "init.json"}
+    answers = {"model.keras", "clusters.csv", "reference.npz", "outliers.npz", "report.html", "report.json", "init.json"}
     assert names == {".lock", "config.toml", "run.json", "metrics.csv", *folders, *answers}
     assert {path.name for path in (run / "plots").iterdir()} == {"samples.png", "reconstructions.png", "curves.png", "confusion.png"}
     info = json.loads((run / "run.json").read_text())

@@ -154,6 +154,53 @@ def test_a_run_of_before_predicts_without_typicality(photo_run, cli, tmp_path):
     assert "reference.npz is damaged or no file of ours; remove it to predict without typicality." in err
 
 
+def test_outliers_have_no_cluster(photo_run, cli, tmp_path):
+    run = shutil.copytree(photo_run, tmp_path / "run")
+    (run / "names.json").write_text(json.dumps({"0": "dark", "1": "light"}))
+    odd = np.zeros((6, 6, 3), np.uint8)
+    odd[::2, :, 0], odd[:, ::2, 2] = 255, 255
+    np.save(tmp_path / "x.npy", np.stack([values_of(i) for i in range(40, 50)] + [odd, np.full((6, 6, 3), 255, np.uint8)]))
+    words = ["predict", run, "--input", tmp_path / "x.npy"]
+    code, out, _ = cli(*words, "--outliers", "0.05", "--output", tmp_path / "o.csv")
+    assert code == 0
+    rows = read(tmp_path / "o.csv")
+    assert [row["cluster"] for row in rows[10:]] == ["-1", "-1"]
+    assert [row["name"] for row in rows[10:]] == ["outlier", "outlier"]
+    kept = [row for row in rows if row["cluster"] != "-1"]
+    assert len(kept) >= 8
+    assert cli(*words, "--output", tmp_path / "plain.csv")[0] == 0
+    plain = read(tmp_path / "plain.csv")
+    assert "novelty" not in plain[0]
+    assert [row["nearest"] for row in rows] == [row["cluster"] for row in plain]
+    for row in rows:
+        assert (float(row["novelty"]) > 1) == (row["cluster"] == "-1")
+        assert row["cluster"] in ("-1", row["nearest"])
+    assert f"{12 - len(kept)} of them outliers (cluster -1; 5% of examples like the training data are)" in out
+    sizes = {name: sum(row["name"] == name for row in kept) for name in ("dark", "light")}
+    assert f"cluster sizes: dark {sizes['dark']}, light {sizes['light']}" in out
+    # A run of before there were any makes what it takes from its data.
+    (run / "outliers.npz").unlink()
+    assert cli(*words, "--outliers", "0.05", "--output", tmp_path / "again.csv")[0] == 0
+    assert read(tmp_path / "again.csv") == rows
+    assert (run / "outliers.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        ("0", "--outliers is 0, a share of examples; it must be above 0 and below 1, such as 0.01."),
+        ("nan", "--outliers is nan, a share of examples; it must be above 0"),
+        ("0.001", "The false-alarm rate is 0.001; it must be below 1, and at least 0.024, as it is measured on 40 examples."),
+    ],
+)
+def test_a_rate_of_outliers_that_cannot_be_is_refused(photo_run, cli, tmp_path, rate, message):
+    np.save(tmp_path / "x.npy", np.stack([values_of(0), values_of(1)]))
+    words = ["--input", tmp_path / "x.npy", "--output", tmp_path / "o.csv", "--outliers", rate]
+    code, _, err = cli("predict", photo_run, *words)
+    assert (code, (tmp_path / "o.csv").exists()) == (2, False)
+    assert message in err
+
+
 def test_train_ends_with_its_files_and_what_fits_the_data(photo_run):
     out = (photo_run.parent / "out.txt").read_text()
     run = shlex.quote(str(photo_run))
