@@ -38,11 +38,15 @@ KINDS = {method: ("vectors", "images") if issubclass(METHODS[method].options, Ne
 # On images these have what DEC, VaDE and AE+GMM have, with vectors to tell them apart.
 AS_ANOTHER_ON_IMAGES = ("idec", "ltvae", "ltvae_gmm", "vae_gmm")
 
+# DEC with the autoencoder's loss beside its own, and LTVAE without a search: the same classes.
+AS_ANOTHER = ("idec", "ltvae_gmm")
+
 
 def case_of(method, kind):
     """A method on one kind of data, with the options it is tried with."""
     options = OPTIONS.get((method, kind), {})
-    marks = [pytest.mark.slow] if kind == "images" and method in AS_ANOTHER_ON_IMAGES else []
+    others = AS_ANOTHER_ON_IMAGES if kind == "images" else AS_ANOTHER
+    marks = [pytest.mark.slow] if method in others else []
     name = " ".join([method, kind, *(f"{option} {value}" for option, value in options.items())])
     return pytest.param((method, kind, options), id=name, marks=marks)
 

@@ -69,7 +69,7 @@ def test_every_stage_leaves_its_rows_and_only_the_last_its_checkpoints(straight)
     assert folders(straight.run) == []
 
 
-@pytest.mark.parametrize(("stage", "step"), [("autoencoder", 11), ("distillation", 17)])
+@pytest.mark.parametrize(("stage", "step"), [("autoencoder", 11), pytest.param("distillation", 17, marks=pytest.mark.slow)])
 def test_stopped_in_a_stage_and_resumed_it_ends_as_if_it_had_never_stopped(data, straight, tmp_path, stage, step):
     run = RunDirectory.create(tmp_path / "run", CONFIG, {})
     stop = StopAt(stage, step)

@@ -104,7 +104,7 @@ def test_held_scales_rise_but_do_not_fall(tiny_config, spread, moves, decoder_gr
     assert (change > 0).all() if moves else not change.any()
 
 
-@pytest.mark.parametrize("name", ["enum_y", "iwae", "nvil"])
+@pytest.mark.parametrize("name", ["enum_y", pytest.param("iwae", marks=pytest.mark.slow), "nvil"])
 def test_expected_gradient_is_the_closed_form_of_a_linear_gaussian_mixture(name, rng):
     """With a linear decoder and one sample the ELBO and its gradient have a closed form; 1e6 draws, 4 standard errors."""
     model = shaken(
