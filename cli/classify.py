@@ -21,7 +21,7 @@ from nvisa_tf.export.runtime import ClusterEncoder
 from nvisa_tf.io.files import csv_writer, replacing
 from nvisa_tf.io.image_folders import Tally, find_images, left_out_sentences, printable, without_images
 from nvisa_tf.io.images import RESIZE, NotAnImageError, in_range, read_image
-from nvisa_tf.io.names import shown_names, sizes_in_words
+from nvisa_tf.io.names import OUTLIER, OUTLIER_NAME, shown_names, sizes_in_words
 
 ARRAYS = (".npy", ".npz")
 
@@ -106,9 +106,10 @@ def run(flags: argparse.Namespace) -> int:
             name, why = said.left_out[0]
             raise ValueError(f"None of {len(rows):,} files can be read as an image; the first is {name} ({why}).")
     header = ["source", "index", "cluster", "name", "probability"]
+    header += ["nearest", "novelty"] if encoder.has_novelty else []
     header += [f"q_{k}" for k in range(encoder.n_clusters)] if flags.probabilities else []
     header += ["error"] if errors else []
-    sizes = np.zeros(encoder.n_clusters, int)
+    sizes = np.zeros(encoder.n_clusters + 1, int)  # the last of outliers
 
     def write(file: Any) -> None:
         table = csv_writer(file)
@@ -126,8 +127,9 @@ def run(flags: argparse.Namespace) -> int:
         write(file)
     said.print()
     unread = f", {len(said.left_out):,} could not be read" if said.left_out else ""
-    told = sizes_in_words(sizes.tolist(), None if names == plain else names)
-    print(f"{sizes.sum():,} examples clustered into {output}{unread}; cluster sizes: {told}")
+    told = sizes_in_words(sizes[:-1].tolist(), None if names == plain else names)
+    unlike = f", {sizes[OUTLIER]:,} of them outliers (cluster {OUTLIER})" if encoder.has_novelty else ""
+    print(f"{sizes.sum():,} examples clustered into {output}{unlike}{unread}; cluster sizes: {told}")
     return 0
 
 
@@ -141,20 +143,24 @@ def _resize(given: str | bool | None, taken: dict[str, Any]) -> str | None:
 
 
 def _rows(flags: argparse.Namespace, encoder: ClusterEncoder, names: list[str], examples: Iterator[_Example]) -> Iterator[_Row]:
-    empty = [""] * (2 + (encoder.n_clusters if flags.probabilities else 0))
+    empty = [""] * (2 + 2 * encoder.has_novelty + (encoder.n_clusters if flags.probabilities else 0))
     while batch := list(itertools.islice(examples, flags.batch_size)):
         values = [example.values for example in batch if example.values is not None]
         answers: Iterator[Any] = iter(())
         if values:
             with quiet_stderr():  # the interpreter announces its delegate
-                answers = zip(*encoder.classify(np.stack(values), flags.batch_size), strict=True)
+                found = encoder.answer(np.stack(values), flags.batch_size)
+            novelty = found.get("novelty", np.zeros(len(values)))
+            answers = zip(found["cluster"], found["probabilities"], novelty, strict=True)
         for example in batch:
             if example.values is None:
                 yield _Row([example.source, example.position, "", *empty], None, example.error)
                 continue
-            cluster, q = next(answers)
-            cells = [example.source, example.position, int(cluster), names[cluster], f"{q[cluster]:.6g}"]
-            yield _Row(cells + [f"{p:.6g}" for p in q] if flags.probabilities else cells, int(cluster), "")
+            cluster, q, novel = next(answers)
+            shown = (OUTLIER, OUTLIER_NAME) if novel > 1 else (int(cluster), names[cluster])
+            cells = [example.source, example.position, *shown, f"{q[cluster]:.6g}"]
+            cells += [int(cluster), f"{novel:.6g}"] if encoder.has_novelty else []
+            yield _Row(cells + [f"{p:.6g}" for p in q] if flags.probabilities else cells, shown[0], "")
 
 
 def _examples(flags: argparse.Namespace, encoder: ClusterEncoder, span: Any, resize: str | None, said: _Said) -> Iterator[_Example]:

@@ -43,6 +43,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a run with a backbone: a file that takes its vectors (default: one that takes photos, with the backbone inside)",
     )
+    parser.add_argument(
+        "--outliers",
+        type=float,
+        metavar="RATE",
+        help="let encoders tell outliers too, by an output novelty that is above 1; RATE as of predict (default: they do not)",
+    )
     parser.add_argument("--data-dir", default="", metavar="DIR", help=MOVED)
     parser.add_argument(
         "--name-clusters",
@@ -63,6 +69,8 @@ def run(flags: argparse.Namespace) -> int:
     web = flags.format == "web"
     if web and flags.signature:
         raise ValueError("A web page uses every signature; leave --signature out.")
+    if web and flags.outliers is not None:
+        raise ValueError("A web page does not show outliers; leave --outliers out.")
     if web and flags.head_only:
         raise ValueError("A web page takes photos; leave --head-only out.")
     if flags.litert and not web:
@@ -81,7 +89,16 @@ def run(flags: argparse.Namespace) -> int:
                 formats = tuple(form for form in FORMATS if form != "keras")  # which has no backbone inside
             signatures = tuple(dict.fromkeys(flags.signature)) if flags.signature else None
             files = export_run(
-                flags.run, out, formats, flags.quantize, signatures, flags.min_agreement, flags.data_dir, names, head_only=flags.head_only
+                flags.run,
+                out,
+                formats,
+                flags.quantize,
+                signatures,
+                flags.min_agreement,
+                flags.data_dir,
+                names,
+                head_only=flags.head_only,
+                outliers=flags.outliers,
             )
     for file in files:
         text = f"{file.path}: {file.size / 1e6:.2f} MB"

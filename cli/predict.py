@@ -11,7 +11,7 @@ import numpy as np
 from nvisa_tf.cli.files import check_writable, examples_of
 from nvisa_tf.cli.main import quiet_stderr
 from nvisa_tf.io.answer_files import write_columns
-from nvisa_tf.io.names import given_names, shown_names, sizes_in_words
+from nvisa_tf.io.names import OUTLIER, given_names, shown_names, sizes_in_words
 from nvisa_tf.io.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(flags: argparse.Namespace) -> int:
     data = examples_of(flags.input, flags.data_dir, directory)
     _check_units(directory, data)
     with quiet_stderr():
-        from nvisa_tf.evaluation.answers import OUTLIER, table_of
+        from nvisa_tf.evaluation.answers import table_of
         from nvisa_tf.evaluation.assignments import Reference, assign
         from nvisa_tf.evaluation.novelty import Inputs
         from nvisa_tf.runs import workflows

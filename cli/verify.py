@@ -48,10 +48,15 @@ def run(flags: argparse.Namespace) -> int:
     data = examples_of(flags.data, flags.data_dir, run_directory)
     with quiet_stderr():
         from nvisa_tf.data import Splits
+        from nvisa_tf.export.outliers import WithNovelty
         from nvisa_tf.export.photos import with_backbone
         from nvisa_tf.export.verify import TOLERANCE, compare, open_encoder, require
+        from nvisa_tf.runs.outliers import load_outlier_detector
         from nvisa_tf.runs.workflows import load_run
-    model: Any = load_run(flags.run or about["run"])[0]
+    model: Any
+    model, config, _ = load_run(flags.run or about["run"])
+    if told := about.get("outliers"):
+        model = WithNovelty(model, load_outlier_detector(run_directory, model, config), told["false_alarm_rate"])
     tolerance = TOLERANCE
     if about["input"].get("backbone") and run_directory.backbone():
         model, some = with_backbone(model, run_directory, Splits(data, data, ""))

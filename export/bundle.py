@@ -15,12 +15,14 @@ from nvisa_tf.data import Dataset, Splits, value_range
 from nvisa_tf.export import sidecar
 from nvisa_tf.export.convert import save_saved_model, tflite_signatures, to_tflite
 from nvisa_tf.export.formats import FORMATS, QUANTIZATIONS, SIGNATURES
+from nvisa_tf.export.outliers import WithNovelty
 from nvisa_tf.export.photos import with_backbone
 from nvisa_tf.export.signatures import described, frozen_module
 from nvisa_tf.export.verify import TOLERANCE, Verification, compare, open_encoder, require
 from nvisa_tf.io.files import replacing, replacing_folder
 from nvisa_tf.io.names import read_names, shown_names
 from nvisa_tf.models.base import ClusteringModel, ExportSignature
+from nvisa_tf.runs.outliers import load_outlier_detector
 from nvisa_tf.runs.workflows import load_run, load_run_splits
 
 REPRESENTATIVE = 300  # training examples that set the ranges of int8
@@ -59,6 +61,7 @@ def export_run(
     label_names: Mapping[int, str] | None = None,
     batch: int | None = None,
     head_only: bool = False,
+    outliers: float | None = None,
 ) -> list[ExportedFile]:
     """Write a run's model as files that need nothing else of this package.
 
@@ -72,12 +75,14 @@ def export_run(
         model's cluster; a float32 file must agree on all.
       data_dir: tensorflow-datasets folder, instead of the run's, or the folder that the run's data file is in now.
       head_only: of a run with a backbone, export the model of its vectors; else the encoders take photos, with the backbone inside.
+      outliers: the false-alarm rate at which encoders tell outliers, by an output "novelty" of the signature cluster; None: they do not.
       batch: images at a time in TFLite files, for runtimes without a dynamic batch; None for any number.
       label_names: names by label; each cluster is shown by the name of its most frequent held-out label; None: clusters have the names
         that `nvisa-tf name` gave them.
 
     Raises:
-      ValueError: not a run, an unknown format, quantization or signature, or names for data without labels.
+      ValueError: not a run, an unknown format, quantization or signature, names for data without labels, or a rate of outliers that cannot
+        be told or does not go with the quantization.
       RuntimeError: a file does not answer as the Keras model does; it is not kept.
     """
     for chosen, known in ((formats, FORMATS), ([quantize], QUANTIZATIONS), (signatures or (), SIGNATURES)):
@@ -91,6 +96,10 @@ def export_run(
     names = read_names(directory, model.config.n_clusters) if label_names is None else name_clusters(model, splits.test, label_names)
     about = None if head_only else directory.backbone()
     answering: Any = model
+    if outliers is not None:
+        if quantize.startswith("int8"):
+            raise ValueError(f"Outliers lie beyond the range that {quantize} is made for; choose none, float16 or dynamic, or no outliers.")
+        answering = model = WithNovelty(model, load_outlier_detector(directory, model, config), outliers)
     if about:
         if "keras" in formats:
             raise ValueError(f"A Keras file has no backbone inside; {directory.model_file} is the model of vectors. Leave keras out.")
@@ -116,6 +125,7 @@ def export_run(
             "n_clusters": model.config.n_clusters,
             "latent_dim": model.config.latent_dim,
             "cluster_names": names,
+            "outliers": None if outliers is None else {"false_alarm_rate": outliers, "novelty_above": 1},
             "input": {
                 "shape": list(splits.train.shape),
                 "dtype": dtype,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nvisa_tf.backbones import Backbone
 from nvisa_tf.data import Dataset, Origin, Splits
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.models.base import ClusteringModel, ExportSignature
+from nvisa_tf.models.base import ExportSignature
 from nvisa_tf.runs.backbones import load_run_backbone
 
 PHOTOS = 300  # at most of each split: enough for the ranges of int8, and to see whether a file answers as the model
@@ -23,13 +23,13 @@ class PhotoModel:
     """Answers for photos [n, H, W, 3], uint8, as the model does for their vectors.
 
     Args:
-      model: of vectors.
+      model: of vectors: a `ClusteringModel`, or a `WithNovelty`.
       backbone: what makes them.
     """
 
     tolerance = TOLERANCE
 
-    def __init__(self, model: ClusteringModel, backbone: Backbone) -> None:
+    def __init__(self, model: Any, backbone: Backbone) -> None:
         self.config, self._model, self._backbone = model.config, model, backbone
         self._latest: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -53,6 +53,10 @@ class PhotoModel:
         """Where photos lie in the latent space, float32 [n, D]."""
         return self._model.embed(self._features(photos))
 
+    def novelty(self, photos: np.ndarray) -> np.ndarray:
+        """How unlike the training data photos are, float32 [n]; of a model that says so."""
+        return self._model.novelty(self._features(photos))
+
     def _features(self, photos: np.ndarray) -> np.ndarray:
         # A check asks about the same photos by predict_proba and by embed, and the backbone takes nearly all of the time.
         if self._latest is None or self._latest[0] is not photos:
@@ -61,11 +65,11 @@ class PhotoModel:
         return self._latest[1]
 
 
-def with_backbone(model: ClusteringModel, run: RunDirectory, splits: Splits) -> tuple[PhotoModel, Splits]:
+def with_backbone(model: Any, run: RunDirectory, splits: Splits) -> tuple[PhotoModel, Splits]:
     """A run's model as one of photos, and some of the photos.
 
     Args:
-      model: the run's.
+      model: the run's, as for `PhotoModel`.
       run: its directory.
       splits: its data, vectors.
 

@@ -23,6 +23,7 @@ class ClusterEncoder:
       dtype: of images.
       n_clusters: K.
       has_embed: whether it can `embed`.
+      has_novelty: whether it says which images are outliers.
 
     Raises:
       ValueError: no such file, not a TFLite file, or one without the signatures of an encoder.
@@ -45,6 +46,7 @@ class ClusterEncoder:
         self._runners = {name: self._interpreter.get_signature_runner(name) for name in signatures}
         self._outputs = {name: runner.get_output_details() for name, runner in self._runners.items()}  # slow to ask for
         self.has_embed = "embed" in signatures
+        self.has_novelty = "novelty" in self._outputs["cluster"]
         image = self._runners["cluster"].get_input_details()["image"]
         self._quantized_input = image if image["dtype"] == np.int8 else None
         self._fixed_batch = int(image["shape_signature"][0]) if image["shape_signature"][0] > 0 else None
@@ -58,8 +60,12 @@ class ClusterEncoder:
         Raises:
           ValueError: images of another shape, none, or with NaN or Inf.
         """
-        found = self._run("cluster", images, batch_size)
+        found = self.answer(images, batch_size)
         return found["cluster"], found["probabilities"]
+
+    def answer(self, images: Any, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """As `classify`, by name; also novelty, float32 [n], where the file says it: above 1 an image is an outlier."""
+        return self._run("cluster", images, batch_size)
 
     def embed(self, images: Any, batch_size: int = 64) -> np.ndarray:
         """The mean of q(z|y, x) at each image's cluster, float32 [n, D]; raises as `classify`.

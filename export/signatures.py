@@ -1,6 +1,7 @@
 """The functions that every exported file offers, the same names in every format; a model says which in `signatures`.
 
 cluster   image [n, *shape] -> cluster int32 [n], probabilities float32 [n, K]: q(y|x) and its argmax
+          and, where it was asked for, novelty float32 [n]: above 1 the example is an outlier
 embed     image [n, *shape] -> embedding float32 [n, D]: where the example lies in the latent space
 generate  cluster int32 [n], noise float32 [n, R] (standard normal) -> image float32 [n, *shape], in the data's units
           R: as many as a draw takes, which the signature says; in most models D
@@ -41,7 +42,7 @@ def frozen_module(
         ]
         traced = tf.function(signature.function, input_signature=specification, autograph=False).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced)
-        functions[name] = _named(frozen, list(traced.structured_outputs), specification)
+        functions[name] = _named(frozen, sorted(traced.structured_outputs), specification)  # as TensorFlow lays a dictionary out
         setattr(module, name, functions[name])
     return module, functions
 

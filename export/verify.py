@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,9 @@ from nvisa_tf.runs.workflows import load_model_file
 
 TIE = 1e-5  # examples whose two best probabilities are closer do not count in the agreement
 TOLERANCE = 1e-5  # of float32 probabilities
+NOVELTY_TOLERANCE = 1e-2  # of float32 novelty, as a share of it
+QUANTIZED_NOVELTY_TOLERANCE = 0.1
+LEAST_NOVELTY = 1e-3  # that differences are a share of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Verification:
       max_difference: of any probability.
       embedding_difference: the largest, as a share of the embeddings' standard deviation; None without `embed`.
       accuracy, keras_accuracy: clustering accuracy of both; None without labels.
+      novelty_difference: the largest, as a share of what the run says; None of an encoder that says nothing of outliers.
     """
 
     examples: int
@@ -36,10 +40,11 @@ class Verification:
     embedding_difference: float | None
     accuracy: float | None
     keras_accuracy: float | None
+    novelty_difference: float | None = None
 
 
 class Answering(Protocol):
-    """What a model has to say of raw examples for an encoder to be held against it; every `ClusteringModel` does."""
+    """What a model has to say of raw examples for an encoder to be held against it; every `ClusteringModel` does, but for novelty."""
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """q(y|x), [n, K]."""
@@ -47,22 +52,37 @@ class Answering(Protocol):
     def embed(self, x: np.ndarray) -> np.ndarray:
         """[n, D]."""
 
+    def novelty(self, x: np.ndarray) -> np.ndarray:
+        """[n]; it is not asked where the encoder says none."""
 
-Answers = tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], Callable[[np.ndarray], np.ndarray] | None]
+
+class Answers(NamedTuple):
+    """What a file answers for raw examples [n, *input_shape].
+
+    Attributes:
+      classify: clusters [n] and probabilities [n, K].
+      embed: [n, D]; None where it cannot.
+      novelty: [n]; None where it cannot.
+    """
+
+    classify: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    embed: Callable[[np.ndarray], np.ndarray] | None
+    novelty: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def open_encoder(path: Path, form: str) -> Answers:
-    """(classify, embed or None) of a file or folder in one of the formats tflite, saved_model and keras.
+    """A file or folder in one of the formats tflite, saved_model and keras.
 
     Raises:
       ValueError: it is not what it should be.
     """
     if form == "tflite":
         encoder = ClusterEncoder(path)
-        return encoder.classify, encoder.embed if encoder.has_embed else None
+        novelty = (lambda x: encoder.answer(x)["novelty"]) if encoder.has_novelty else None
+        return Answers(encoder.classify, encoder.embed if encoder.has_embed else None, novelty)
     if form == "keras":
         model = load_model_file(path)
-        return lambda x: (model.predict_clusters(x), model.predict_proba(x)), model.embed
+        return Answers(lambda x: (model.predict_clusters(x), model.predict_proba(x)), model.embed)
     try:
         loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
@@ -81,23 +101,30 @@ def open_encoder(path: Path, form: str) -> Answers:
         found = ask("cluster", x)
         return found["cluster"], found["probabilities"]
 
-    return classify, (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None
+    return Answers(
+        classify,
+        (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None,
+        (lambda x: ask("cluster", x)["novelty"]) if "novelty" in loaded.signatures["cluster"].structured_outputs else None,
+    )
 
 
 def compare(encoder: Answers, model: Answering, x: np.ndarray, y: np.ndarray | None) -> Verification:
     """Ask both about raw examples x [n, *input_shape], with labels y [n] or None."""
-    classify, embed = encoder
-    clusters, probabilities = classify(x)
+    clusters, probabilities = encoder.classify(x)
     expected = model.predict_proba(x)
     best = np.sort(expected, 1)
     clear = best[:, -1] - best[:, -2] > TIE
     agreement = float(np.mean((clusters == expected.argmax(1))[clear])) if clear.any() else 1.0
     difference = None
-    if embed is not None:
+    if encoder.embed is not None:
         reference = model.embed(x)
-        difference = float(np.abs(embed(x) - reference).max() / (reference.std() or 1.0))
-    scores = [None, None] if y is None else [clustering_scores(y, c).accuracy for c in (clusters, expected.argmax(1))]
-    return Verification(len(x), agreement, float(np.abs(probabilities - expected).max()), difference, *scores)
+        difference = float(np.abs(encoder.embed(x) - reference).max() / (reference.std() or 1.0))
+    novelty = None
+    if encoder.novelty is not None:
+        told = model.novelty(x)
+        novelty = float((np.abs(encoder.novelty(x) - told) / np.maximum(told, LEAST_NOVELTY)).max())
+    theirs, ours = (None, None) if y is None else (clustering_scores(y, c).accuracy for c in (clusters, expected.argmax(1)))
+    return Verification(len(x), agreement, float(np.abs(probabilities - expected).max()), difference, theirs, ours, novelty)
 
 
 def require(found: Verification, exact: bool, min_agreement: float, tolerance: float = TOLERANCE) -> None:
@@ -118,4 +145,10 @@ def require(found: Verification, exact: bool, min_agreement: float, tolerance: f
         raise RuntimeError(
             f"The exported encoder gives {found.agreement:.2%} of {found.examples} examples the Keras model's cluster, below "
             f"--min-agreement {min_agreement:g}; choose another --quantize, or a smaller --min-agreement."
+        )
+    limit = NOVELTY_TOLERANCE if exact else QUANTIZED_NOVELTY_TOLERANCE
+    if found.novelty_difference is not None and found.novelty_difference >= limit:
+        raise RuntimeError(
+            f"The exported encoder's novelty differs from the run's by {found.novelty_difference:.2g} of it, on {found.examples} "
+            f"examples; it must stay below {limit:g}. Choose another --quantize, or leave --outliers out."
         )

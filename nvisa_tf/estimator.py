@@ -23,9 +23,9 @@ from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, s
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
 from nvisa_tf.data.array_like import why_no_numbers, with_known_names
 from nvisa_tf.data.photos_in_memory import features_in_memory, load_again, load_for
-from nvisa_tf.evaluation.answers import OUTLIER
 from nvisa_tf.evaluation.detector import OutlierDetector
 from nvisa_tf.evaluation.warnings import warnings_of
+from nvisa_tf.io.names import OUTLIER
 from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
 from nvisa_tf.training import Monitor, Trainer

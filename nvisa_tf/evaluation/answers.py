@@ -10,10 +10,9 @@ import numpy as np
 
 from nvisa_tf.data import Dataset, Origin
 from nvisa_tf.evaluation.assignments import Assignments
-from nvisa_tf.io.names import shown_names
+from nvisa_tf.io.names import OUTLIER_NAME, shown_names
 
 NUMBER_OF_NONE = -1  # a cluster's, where there is none
-OUTLIER = -1  # the cluster of an example that is unlike the training data
 OWN = {"split", "cluster", "name", "probability", "second", "second_probability", "typicality", "label", "error", "bound", "bound_se"}
 OWN |= {"nearest", "novelty"}
 OWN_WIDE = re.compile(r"[qz](_\d+)?|facet_\d+")  # of predict: --probabilities, --embedding, and clusters of other facets
@@ -58,7 +57,7 @@ def table_of(
         columns["split"] = found.split
     columns["cluster"] = found.cluster
     if names:
-        columns["name"] = np.array([*shown_names(names, n_clusters), "outlier"])[found.cluster]  # the last by OUTLIER
+        columns["name"] = np.array([*shown_names(names, n_clusters), OUTLIER_NAME])[found.cluster]  # the last one by OUTLIER
     columns.update(probability=found.probability, second=found.second, second_probability=found.second_probability)
     if typicality:
         columns["typicality"] = found.typicality

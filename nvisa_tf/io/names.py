@@ -10,6 +10,7 @@ from pathlib import Path
 from nvisa_tf.io.files import write_text
 
 NAME = "names.json"
+OUTLIER, OUTLIER_NAME = -1, "outlier"  # the cluster of an example that is unlike the training data, and what it is called
 
 
 def read_names(run_dir: str | os.PathLike[str], n_clusters: int) -> list[str]:

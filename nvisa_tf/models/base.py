@@ -224,6 +224,10 @@ class ClusteringModel(Protocol):
         """Raw examples [n, *input_shape] on the model's scale, of the same shape."""
         ...
 
+    def on_scale(self, x: tf.Tensor) -> tf.Tensor:
+        """`scaled` in a graph, of operators that LiteRT has: [B, *input_shape] raw -> [B, d] float32."""
+        ...
+
     def predict_proba(self, x: Any, facet: int = 0) -> np.ndarray:
         """The probability of each cluster, float32 [n, K]."""
         ...

@@ -124,7 +124,11 @@ class ClusteringNetwork(keras.Model):
         self.input_shift.assign(np.broadcast_to(np.asarray(shift, np.float32), self.input_shift.shape))
 
     def preprocess(self, x: tf.Tensor) -> tf.Tensor:
-        """[B, *input_shape] raw -> [B, d] float32 on the model's scale."""
+        """[B, *input_shape] raw -> [B, d] float32 as the networks see them: on the model's scale."""
+        return self.on_scale(x)
+
+    def on_scale(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, *input_shape] raw -> [B, d] float32 on the model's scale: `scaled` in a graph."""
         flat = tf.reshape(tf.cast(x, tf.float32), [-1, self.config.input_dim])
         if self.config.unit_length:
             flat *= tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(flat), 1, keepdims=True), LEAST_SQUARE))
