@@ -75,7 +75,7 @@ def run(flags: argparse.Namespace) -> int:
     more = {f"facet_{facet}": model.predict_clusters(data.x, facet) for facet in range(1, model.n_facets)}
     n_outliers = ""
     if flags.outliers is not None:
-        novelty = load_outlier_detector(directory, model, config).novelty(model, data, flags.outliers)
+        novelty = load_outlier_detector(directory, model, config, flags.data_dir).novelty(model, data, flags.outliers)
         more |= {"nearest": found.cluster, "novelty": novelty}
         found = found._replace(cluster=np.where(novelty > 1, OUTLIER, found.cluster))
         rate = f"{100 * flags.outliers:.3g}% of examples like the training data are"

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nvisa_tf.data import Dataset
-from nvisa_tf.evaluation.detector import CONTRAST, OutlierDetector
+from nvisa_tf.evaluation.detector import CONTRAST, FARTHEST, OutlierDetector
 from nvisa_tf.models.base import ClusteringModel, ExportSignature
 
 OUTPUT = "novelty"  # of the signature "cluster": above 1 an example is an outlier
@@ -68,13 +68,13 @@ def novelty_in_graph(detector: OutlierDetector, limits: np.ndarray, x: tf.Tensor
     distances = detector.distances
     middle = distances.means.mean(0)  # about which the numbers are small
     means = distances.means - middle
-    x = x - middle
+    x = tf.clip_by_value(x, -FARTHEST, FARTHEST) - middle
     inside, middles = x @ distances.components, means @ distances.components
     scales = np.sqrt(distances.variances)
-    squares = _squared_distances(inside / scales, middles / scales)
+    squares = _squared_distances(inside / scales, middles / scales) / distances.spreads[0]
     found = [tf.reduce_min(squares, -1)]
     if distances.has_rest:
-        rest = _squared_distances(x, means) - _squared_distances(inside, middles)
+        rest = (_squared_distances(x, means) - _squared_distances(inside, middles)) / distances.spreads[1]
         nearest = tf.one_hot(tf.argmin(squares, -1, output_type=tf.int32), len(means))
         found.append(tf.reduce_sum(rest * nearest, -1))
     if distances.is_image:

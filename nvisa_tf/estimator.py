@@ -67,7 +67,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         [n, h, w, c], bytes or floats from 0 to 1, or a list of paths of image files. The options backbone_weights, backbone_pixels,
         backbone_size and resize go with it. None: X is clustered as it is.
       outliers: the share of examples like X that are taken for outliers, such as 0.01; these have the cluster -1 in `labels_` and
-        `predict`. None: every example has a cluster.
+        `predict`. It is not the share of outliers in X: X should have few, as many widen what counts as like it. None: every example has
+        a cluster.
       verbose: 0: nothing is shown; 1: a line for each evaluation; 2: a bar for each stage too. Both go to stderr.
       callbacks: `nvisa_tf.Monitor` objects, which are told of progress and evaluations. `clone` copies them.
 
@@ -205,13 +206,20 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         return check(dataclasses.replace(from_array("X", x), origin=Origin(feature_names=names)), constant=not reset)
 
     def _check_rate(self, n: int) -> None:
-        if self.outliers is not None and not 1 / (n + 1) <= self.outliers < 1:
-            raise ValueError(f"outliers is {self.outliers}, a share of {n:,} examples; it must be at least {1 / (n + 1):.2g} and below 1.")
+        if self.outliers is None:
+            return
+        if isinstance(self.outliers, bool) or not isinstance(self.outliers, (int, float, np.number)) or not 0 < self.outliers < 1:
+            raise ValueError(f"outliers is {self.outliers!r}; it must be a share of examples above 0 and below 1, such as 0.01, or None.")
+        if self.outliers < 1 / (n + 1):
+            raise ValueError(f"outliers is {self.outliers}, a share of {n:,} examples; it must be at least {1 / (n + 1):.2g}.")
 
     def _without_outliers(self, clusters: np.ndarray, data: Dataset) -> np.ndarray:
         """Clusters [n], with -1 for outliers where these are asked for."""
-        if self.outliers is None or self.outlier_detector_ is None:
+        if self.outliers is None:
             return clusters
+        if self.outlier_detector_ is None:
+            raise ValueError("outliers was None when the estimator was fitted; fit it again.")
+        self._check_rate(len(self.outlier_detector_.held_out))
         return np.where(self.outlier_detector_.novelty(self.model_, data, self.outliers) > 1, OUTLIER, clusters)
 
     @property

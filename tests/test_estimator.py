@@ -256,6 +256,8 @@ def test_outliers_are_of_no_cluster(make_blobs, eagerly, method):
     np.testing.assert_array_equal(plain.labels_[:-2][kept], with_rate.labels_[:-2][kept])
     assert plain.labels_.min() == 0
     assert plain.outlier_detector_ is None
+    with pytest.raises(ValueError, match="outliers was None when the estimator was fitted; fit it again"):
+        plain.set_params(outliers=0.02).predict(x)
     again = pickle.loads(pickle.dumps(with_rate))
     np.testing.assert_array_equal(again.predict(x), with_rate.labels_[:-2])
 
@@ -283,8 +285,10 @@ def test_outliers_are_of_no_cluster(make_blobs, eagerly, method):
         ({}, lambda x: np.where(x > 0, x, np.nan), "NaN or Inf"),
         ({}, lambda x: x[:, 0], "which have one axis"),
         ({"n_clusters": 500}, None, "300 examples for 500 clusters"),
-        ({"outliers": 0.001}, None, r"outliers is 0\.001, a share of 300 examples; it must be at least 0\.0033 and below 1"),
-        ({"outliers": 1}, None, "outliers is 1, a share of 300 examples"),
+        ({"outliers": 0.001}, None, r"outliers is 0\.001, a share of 300 examples; it must be at least 0\.0033"),
+        ({"outliers": 1}, None, "outliers is 1; it must be a share of examples above 0 and below 1, such as 0.01, or None"),
+        ({"outliers": True}, None, "outliers is True; it must be a share"),
+        ({"outliers": "0.01"}, None, "outliers is '0.01'; it must be a share"),
     ],
 )
 def test_bad_input_is_one_sentence(make_blobs, kwargs, change, words):

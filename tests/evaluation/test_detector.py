@@ -47,17 +47,17 @@ def test_t2_is_the_mahalanobis_distance_from_the_nearest_mean(rng):
     rest = x - means[clusters]
     inverse = np.linalg.inv(rest.T @ rest / (len(x) - 1))
     expected = np.min([np.einsum("ni,ij,nj->n", new - mean, inverse, new - mean) for mean in means], 0)
-    found = Distances.of(x, clusters, False).measure(new)
+    distances = Distances.of(x, clusters, False, 4)
+    np.testing.assert_allclose(distances.spreads[0], 1, atol=0.3)  # all are alike
+    found = distances._replace(spreads=np.ones((2, 3))).measure(new)
     assert found.shape == (50, 1)  # all directions are components
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-3)
 
 
 def test_q_is_what_principal_components_leave(rng):
     x = (rng.normal(size=(400, 300)) * np.repeat([10.0, 0.5], [80, 220])).astype(np.float32)
-    distances = Distances.of(x, np.zeros(400, int), False)
-    count = distances.components.shape[1]
-    assert count == 80  # five examples for each
-    pca = PCA(count, svd_solver="full").fit(x)
+    distances = Distances.of(x, np.zeros(400, int), False, 80)
+    pca = PCA(80, svd_solver="full").fit(x)
     new = x[:20] * 1.5
     left = np.square(new - pca.inverse_transform(pca.transform(new))).sum(1)
     np.testing.assert_allclose(distances.measure(new)[:, 1], left, rtol=0.02)  # theirs by random projections
@@ -88,6 +88,53 @@ def test_distances_are_on_the_scale_of_the_model(rng):
     one, other = (Nearest(scale=scale) for scale in (1.0, 0.01))
     found = [OutlierDetector.of(model, x, test).novelty(model, new, 0.05) for model in (one, other)]
     np.testing.assert_allclose(*found, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 40), (250, 60), (1250, 250), (500, 784)])
+def test_false_alarms_are_as_said_where_dimensions_are_many(n, d, rng):
+    middles = 5 * rng.normal(size=(5, d))
+
+    def drawn(count):
+        return data((middles[rng.integers(0, 5, count)] + rng.normal(size=(count, d))).astype(np.float32))
+
+    model, x = Nearest(middles), drawn(n)
+    found = OutlierDetector.of(model, x, x)  # limits from examples left out in turn
+    assert (found.novelty(model, drawn(2000), 0.05) > 1).mean() < 0.1
+    assert (found.novelty(model, data(drawn(20).x + 9), 0.05) > 1).all()
+
+
+@pytest.mark.parametrize("rate", [1 / 201, 1 / 100])
+def test_the_smallest_rates_are_kept_too(rng, rate):
+    alarms = []
+    for _ in range(40):
+        found = OutlierDetector.of(Nearest(), data(examples(400, rng)), data(examples(200, rng)))
+        shown = found._replace(held_out=np.stack([found.held_out[:, 0], *rng.chisquare(4, (2, 200))], 1))  # three distances
+        new = np.stack([shown.distances.measure(examples(500, rng))[:, 0], *rng.chisquare(4, (2, 500))], 1)
+        alarms.append((new / shown.limits(rate) > 1).any(1).mean())
+    assert np.mean(alarms) < rate + 4 * np.std(alarms) / np.sqrt(40)
+
+
+def test_an_outlier_near_a_tight_cluster_is_one_where_another_is_broad(rng):
+    spreads = np.array([0.1, 3.0, 1.0])
+
+    def drawn(count):
+        which = rng.integers(0, 3, count)
+        return data((10 * MIDDLES[which] + spreads[which, None] * rng.normal(size=(count, 4))).astype(np.float32))
+
+    model = Nearest(10 * MIDDLES)
+    found = OutlierDetector.of(model, drawn(2000), drawn(1000))
+    assert (found.novelty(model, data(np.array([[1.5, 0, 0, 0], [0, 0, -1.5, 0]], np.float32)), 0.01) > 1).all()
+    assert (found.novelty(model, drawn(5000), 0.01) > 1).mean() < 0.03
+
+
+@pytest.mark.parametrize("d", [4, 300])
+def test_values_whose_squares_are_infinite_lie_far_out(rng, d):
+    x = rng.normal(size=(400, d)).astype(np.float32)
+    model = Nearest(np.zeros((1, d)))
+    huge = np.zeros((4, d), np.float32)
+    huge[0, 0], huge[1, 1], huge[2], huge[3, 2] = 1e18, -3e38, 1e20, 1e30
+    found = OutlierDetector.of(model, data(x), data(x)).novelty(model, data(huge), 0.05)
+    assert (found > 1).all()
 
 
 @pytest.mark.parametrize("held_out", [0, LEAST - 1])
