@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from nvisa_tf.data import Dataset
     from nvisa_tf.io.run_directory import RunDirectory
 
-MOVED = (
-    "tensorflow-datasets folder, or the one that holds the run's data now, under the same name (default: the run's)"  # help of --data-dir
-)
+# Help of --data-dir.
+MOVED = "tensorflow-datasets folder, or the one that holds the run's data now, under the same name (default: the run's)"
 
 
 def check_writable(path: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:

@@ -55,8 +55,8 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.runs.workflows import load_run
     model: Any
     model, config, _ = load_run(flags.run or about["run"])
-    if told := about.get("outliers"):
-        model = WithNovelty(model, load_outlier_detector(run_directory, model, config), told["false_alarm_rate"])
+    if told := entry.get("outliers"):
+        model = WithNovelty(model, load_outlier_detector(run_directory, model, config, flags.data_dir), told["false_alarm_rate"])
     tolerance = TOLERANCE
     if about["input"].get("backbone") and run_directory.backbone():
         model, some = with_backbone(model, run_directory, Splits(data, data, ""))

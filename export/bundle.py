@@ -40,6 +40,7 @@ class ExportedFile:
       size: in bytes.
       verification: how it compares with the Keras model; None for a generator.
       signatures: inputs and outputs, as in model.json; None for a Keras file.
+      outliers: what its novelty means, as in model.json; None of a file that tells no outliers.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class ExportedFile:
     size: int
     verification: Verification | None
     signatures: dict[str, Any] | None
+    outliers: dict[str, float] | None = None
 
 
 def export_run(
@@ -125,7 +127,6 @@ def export_run(
             "n_clusters": model.config.n_clusters,
             "latent_dim": model.config.latent_dim,
             "cluster_names": names,
-            "outliers": None if outliers is None else {"false_alarm_rate": outliers, "novelty_above": 1},
             "input": {
                 "shape": list(splits.train.shape),
                 "dtype": dtype,
@@ -166,6 +167,7 @@ def _entry(file: ExportedFile) -> dict[str, Any]:
         "quantize": file.quantize,
         "verification": verification,
         "signatures": file.signatures,
+        "outliers": file.outliers,
     }
     return {**about, **sidecar.describe(file.path)}
 
@@ -228,4 +230,6 @@ class _Job:
 
     def _file(self, name: str, form: str, quantize: str, found: Verification | None, signatures: dict[str, Any] | None) -> ExportedFile:
         path = self.folder / name
-        return ExportedFile(path, form, quantize, sidecar.describe(path)["bytes"], found, signatures)
+        tells = found is not None and found.novelty_difference is not None
+        outliers = {"false_alarm_rate": self.model.rate, "novelty_above": 1} if tells else None
+        return ExportedFile(path, form, quantize, sidecar.describe(path)["bytes"], found, signatures, outliers)

@@ -53,6 +53,11 @@ class PhotoModel:
         """Where photos lie in the latent space, float32 [n, D]."""
         return self._model.embed(self._features(photos))
 
+    @property
+    def rate(self) -> float:
+        """Of false alarms, of a model that tells outliers."""
+        return self._model.rate
+
     def novelty(self, photos: np.ndarray) -> np.ndarray:
         """How unlike the training data photos are, float32 [n]; of a model that says so."""
         return self._model.novelty(self._features(photos))

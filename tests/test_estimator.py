@@ -241,11 +241,10 @@ def test_images_start_from_clusters_by_default(bar_images):
     assert adjusted_rand_score(y, clusterer.labels_) == 1
 
 
-@pytest.mark.parametrize("method", ["nvisa", "ae_gmm"])
-def test_outliers_are_of_no_cluster(make_blobs, eagerly, method):
+def test_outliers_are_of_no_cluster(make_blobs, eagerly):
     x, _ = make_blobs(100)
     far = x.mean(0) + np.array([[0.0, 0, 0, 0, 0, 0], [60, 0, 0, 0, 0, 0]])  # between the clusters and beyond them
-    given = {"options": {**FAST, "epochs": 10}, "method": "ae_gmm"} if method == "ae_gmm" else {"options": TINY, "preset": "random_small"}
+    given = {"options": {**FAST, "epochs": 10}, "method": "ae_gmm"}
     with_rate = NVISAClustering(3, outliers=0.02, **given).fit(np.concatenate([x, far]))
     assert list(with_rate.labels_[-2:]) == [-1, -1]
     assert (with_rate.labels_[:-2] == -1).mean() < 0.05

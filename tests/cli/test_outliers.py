@@ -28,6 +28,8 @@ def test_classify_finds_what_predict_finds(cli, bars_run, tmp_path):
     assert {row["name"] for row in outliers} == {"outlier"}
     assert len(outliers) >= 23
     assert f"73 examples clustered into {tmp_path / 'c.csv'}, {len(outliers)} of them outliers (cluster -1); cluster sizes: " in out
+    # A further export to the folder, without them.
+    assert cli("export", bars_run, "--format", "tflite", "--quantize", "float16", "--out", tmp_path / "e")[0] == 0
     code, out, _ = cli("verify", encoder, "--data", bars_run.parent / "bars.npz", "--run", bars_run)
     assert (code, "100.00%" in out) == (0, True)
     code, _, err = cli("export", bars_run, "--format", "web", "--outliers", 0.05, "--out", tmp_path / "s")

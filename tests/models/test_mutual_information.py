@@ -46,6 +46,15 @@ def data():
     return Dataset("bars", x.astype(np.float32), y)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def graph_options_of_users():
+    """TensorFlow's optimizer of graphs works, as it does elsewhere: which bars so few steps find hangs on rounding, and so on it."""
+    options = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options(options)
+
+
 @pytest.fixture(autouse=True)
 def few_steps_of_few_networks(monkeypatch):
     """One network from random weights, and one that is taught, in place of five: each takes seconds to compile."""
