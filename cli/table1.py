@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nvisa_tf.cli.main import EXIT_FAILURE, quiet_stderr
 from nvisa_tf.cli.process import end_on_signals, train_command
 from nvisa_tf.config.datasets import defaults_of
@@ -34,6 +36,8 @@ def plans_of(flags: argparse.Namespace) -> list[Plan]:
         are_features = bool(train.origin.backbone) or "backbone" in defaults_of(dataset) or (flags.features and not train.is_image)
         for entry in table1.entries(dataset, methods, flags.presets, len(train), train.is_image and not are_features, are_features):
             of_data = for_features(are_features and entry.preset not in flags.presets)
+            if train.y is not None:  # as many clusters as classes, as in the paper
+                of_data = {**of_data, "n_clusters": len(np.unique(train.y))}
             for seed in flags.seeds:
                 common = {"data_dir": flags.data_dir, **of_data}
                 found.append(table1.plan(entry, seed, Path(flags.out) / "runs", flags.epochs, common, flags.pretrain_epochs))

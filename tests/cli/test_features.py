@@ -55,6 +55,16 @@ def test_the_table_takes_vectors_for_features_where_it_is_told_to(tmp_path):
     assert not dec.job.config.model.unit_length  # a preset by its name is taken as it is
 
 
+def test_the_table_has_as_many_clusters_as_classes(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez(tmp_path / "f.npz", x=x, y=np.arange(40) % 7)
+    for plan in plans_of(tmp_path / "f.npz", tmp_path):
+        assert plan.job.config.model.n_clusters == 7
+        assert plan.autoencoder is None or plan.autoencoder.config.model.n_clusters == 7
+    np.savez(tmp_path / "g.npz", x=x)
+    assert {plan.job.config.model.n_clusters for plan in plans_of(tmp_path / "g.npz", tmp_path)} == {10}
+
+
 def test_features_are_made_once_trained_on_and_told_apart(cli, photos, backbones, tmp_path):
     output = tmp_path / "f.npy"
     words = ["features", photos, "--backbone", backbones[0], "--backbone-pixels", "unit", "--output", output]
