@@ -55,7 +55,7 @@ def main():
     shown = {"held out": own}
     for name in flags.others:
         shown[Path(name).name] = load_dataset(name).test.spread(MOST)
-    if own.is_image and len(own.shape) > 1:
+    if own.is_image:
         shown |= {name: Dataset(name, x, None, own.max_value) for name, x in changed(np.asarray(own.x)).items()}
     rows = []
     for name, data in shown.items():

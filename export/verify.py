@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -60,14 +61,12 @@ class Answers(NamedTuple):
     """What a file answers for raw examples [n, *input_shape].
 
     Attributes:
-      classify: clusters [n] and probabilities [n, K].
+      answer: by name: cluster [n], probabilities [n, K], and novelty [n] where the file says it.
       embed: [n, D]; None where it cannot.
-      novelty: [n]; None where it cannot.
     """
 
-    classify: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    answer: Callable[[np.ndarray], dict[str, np.ndarray]]
     embed: Callable[[np.ndarray], np.ndarray] | None
-    novelty: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def open_encoder(path: Path, form: str) -> Answers:
@@ -78,11 +77,10 @@ def open_encoder(path: Path, form: str) -> Answers:
     """
     if form == "tflite":
         encoder = ClusterEncoder(path)
-        novelty = (lambda x: encoder.answer(x)["novelty"]) if encoder.has_novelty else None
-        return Answers(encoder.classify, encoder.embed if encoder.has_embed else None, novelty)
+        return Answers(encoder.answer, encoder.embed if encoder.has_embed else None)
     if form == "keras":
         model = load_model_file(path)
-        return Answers(lambda x: (model.predict_clusters(x), model.predict_proba(x)), model.embed)
+        return Answers(lambda x: {"cluster": model.predict_clusters(x), "probabilities": model.predict_proba(x)}, model.embed)
     try:
         loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
@@ -97,20 +95,14 @@ def open_encoder(path: Path, form: str) -> Answers:
     if "cluster" not in loaded.signatures:
         raise ValueError(f"{path} has no signature 'cluster'; it is not an nvisa-tf encoder.")
 
-    def classify(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = ask("cluster", x)
-        return found["cluster"], found["probabilities"]
-
-    return Answers(
-        classify,
-        (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None,
-        (lambda x: ask("cluster", x)["novelty"]) if "novelty" in loaded.signatures["cluster"].structured_outputs else None,
-    )
+    embed = (lambda x: ask("embed", x)["embedding"]) if "embed" in loaded.signatures else None
+    return Answers(functools.partial(ask, "cluster"), embed)
 
 
 def compare(encoder: Answers, model: Answering, x: np.ndarray, y: np.ndarray | None) -> Verification:
     """Ask both about raw examples x [n, *input_shape], with labels y [n] or None."""
-    clusters, probabilities = encoder.classify(x)
+    found = encoder.answer(x)
+    clusters, probabilities = found["cluster"], found["probabilities"]
     expected = model.predict_proba(x)
     best = np.sort(expected, 1)
     clear = best[:, -1] - best[:, -2] > TIE
@@ -120,9 +112,9 @@ def compare(encoder: Answers, model: Answering, x: np.ndarray, y: np.ndarray | N
         reference = model.embed(x)
         difference = float(np.abs(encoder.embed(x) - reference).max() / (reference.std() or 1.0))
     novelty = None
-    if encoder.novelty is not None:
+    if "novelty" in found:
         told = model.novelty(x)
-        novelty = float((np.abs(encoder.novelty(x) - told) / np.maximum(told, LEAST_NOVELTY)).max())
+        novelty = float((np.abs(found["novelty"] - told) / np.maximum(told, LEAST_NOVELTY)).max())
     theirs, ours = (None, None) if y is None else (clustering_scores(y, c).accuracy for c in (clusters, expected.argmax(1)))
     return Verification(len(x), agreement, float(np.abs(probabilities - expected).max()), difference, theirs, ours, novelty)
 
@@ -147,7 +139,7 @@ def require(found: Verification, exact: bool, min_agreement: float, tolerance: f
             f"--min-agreement {min_agreement:g}; choose another --quantize, or a smaller --min-agreement."
         )
     limit = NOVELTY_TOLERANCE if exact else QUANTIZED_NOVELTY_TOLERANCE
-    if found.novelty_difference is not None and found.novelty_difference >= limit:
+    if found.novelty_difference is not None and not found.novelty_difference < limit:  # NaN too
         raise RuntimeError(
             f"The exported encoder's novelty differs from the run's by {found.novelty_difference:.2g} of it, on {found.examples} "
             f"examples; it must stay below {limit:g}. Choose another --quantize, or leave --outliers out."

@@ -13,7 +13,7 @@ import shutil
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from nvisa_tf.backbones.network import Backbone
 from nvisa_tf.backbones.sources import Photos
-from nvisa_tf.io.files import description_of, write_text
+from nvisa_tf.io.files import description_of, sha256_of, write_text
 from nvisa_tf.io.image_folders import Tally
 from nvisa_tf.io.images import NotAnImageError
 
@@ -139,8 +139,7 @@ def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell:
             for values, batch in _batches(photos, backbone.shape, begun.done, batch_size):
                 known = np.setdiff1d(np.arange(batch.done), [place - state.done for place, *_ in batch.left_out])
                 found = np.ascontiguousarray(backbone.features(_padded(values, batch_size))[known], np.float32)
-                if (odd := np.flatnonzero(~np.isfinite(found).all(1))).size:
-                    raise ValueError(not_finite(backbone.name, photos.name_of(state.done + int(known[odd[0]]))))
+                check_finite(found, backbone, [photos.name_of(state.done + int(row)) for row in known])
                 made = found.tobytes()
                 file.write(made)
                 state = state.after(batch, made)
@@ -154,9 +153,13 @@ def _fill(photos: Photos, backbone: Backbone, work: Path, batch_size: int, tell:
             _save(work, file, state)
 
 
-def not_finite(backbone: str, photo: str) -> str:
-    """A sentence for features that are NaN or Inf, of the photo of that name."""
-    return f"{backbone} gives features of {photo} that are NaN or Inf; use another network, or leave that photo out."
+def check_finite(features: np.ndarray, backbone: Backbone, names: Sequence[str]) -> None:
+    """Raise ValueError where features [n, F] of photos of these names have NaN or Inf, with the first such name."""
+    odd = np.flatnonzero(~np.isfinite(features).all(1))
+    if odd.size:
+        raise ValueError(
+            f"{backbone.name} gives features of {names[odd[0]]} that are NaN or Inf; use another network, or leave that photo out."
+        )
 
 
 def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: Path, path: Path) -> None:
@@ -179,8 +182,7 @@ def _finish(photos: Photos, backbone: Backbone, identity: dict[str, Any], work: 
     about |= {"made_by": {**backbone.loaded_by}, "of": photos.source}
     about |= {"left_out": names, **labels, "remarks": photos.remarks(state.tally, names)}
     as_array(work / "features.bin", len(places), backbone.width, path)
-    with open(path, "rb") as file:
-        about["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    about["sha256"] = sha256_of(path)
     write_text(description_of(path), json.dumps(about))  # after the array: where it is, the array is whole
     shutil.rmtree(work)
 
@@ -191,8 +193,7 @@ def _is_whole(path: Path) -> bool:
         known = json.loads(description_of(path).read_text(encoding="utf-8"))["sha256"]
     except (ValueError, KeyError, TypeError):
         return False
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == known
+    return sha256_of(path) == known
 
 
 def _say_where(file: Path, photos: Photos, backbone: Backbone) -> None:

@@ -20,6 +20,7 @@ from nvisa_tf.backbones import applications, litert
 from nvisa_tf.backbones.identity import probe_of, probe_photo
 from nvisa_tf.backbones.pixels import scaled_pixels
 from nvisa_tf.config import backbones as known
+from nvisa_tf.io.files import sha256_of
 
 OWN = "own"  # how pixels are given to a network that scales them itself, or whose scaling Keras knows
 SCALING_LAYERS = ("Rescaling", "Normalization")
@@ -154,9 +155,7 @@ def _of_file(path: str, pixels: str, side: int) -> Backbone:
     if not hasattr(output, "shape") or len(output.shape) not in (2, 4):
         raise ValueError(f"{name} gives {_shape(getattr(output, 'shape', None))}; a backbone gives one vector, or a map of vectors.")
     pooled = keras.layers.GlobalAveragePooling2D()(output) if len(output.shape) == 4 else output
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return dataclasses.replace(_of_keras(name, keras.Model(photos, pooled), pixels or OWN), file_sha256=digest)
+    return dataclasses.replace(_of_keras(name, keras.Model(photos, pooled), pixels or OWN), file_sha256=sha256_of(path))
 
 
 def _of_litert(path: str, pixels: str, side: int) -> Backbone:

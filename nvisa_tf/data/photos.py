@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ import numpy as np
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.run import DataConfig
 from nvisa_tf.data.dataset import Dataset, Origin
-from nvisa_tf.io.files import description_of
+from nvisa_tf.io.files import description_of, sha256_of
 
 if TYPE_CHECKING:
     from nvisa_tf.backbones import Backbone, Extraction, Photos
@@ -151,7 +150,7 @@ def described(path: str, dataset: Dataset) -> Dataset:
             "or take that file away."
         )
     status = os.stat(path)
-    if sha256_of(path, status.st_mtime_ns, status.st_size) != digest:
+    if _sha256_of(path, status.st_mtime_ns, status.st_size) != digest:
         raise ValueError(
             f"{path} is not the file that {file} describes, so its names and labels may be of others; make the features again, "
             "or take that file away."
@@ -160,10 +159,9 @@ def described(path: str, dataset: Dataset) -> Dataset:
 
 
 @functools.lru_cache(maxsize=8)
-def sha256_of(path: str, _changed: int, _size: int) -> str:
-    """Of a file; kept while it is as it was, as one command may read it several times."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256_of(path: str, _changed: int, _size: int) -> str:
+    """Kept while the file is as it was, as one command may read it several times."""
+    return sha256_of(path)
 
 
 class Pictures:

@@ -29,7 +29,7 @@ def features_in_memory(x: Any, backbone: Backbone, resizing: str) -> np.ndarray:
     Raises:
       ValueError: no images, images of several sizes, a file that cannot be read as one, or features that are not finite.
     """
-    from nvisa_tf.backbones.extraction import not_finite
+    from nvisa_tf.backbones.extraction import check_finite
     from nvisa_tf.backbones.sources import ArrayPhotos
     from nvisa_tf.io.images import load_image
 
@@ -50,8 +50,7 @@ def features_in_memory(x: Any, backbone: Backbone, resizing: str) -> np.ndarray:
 
     batches = (range(start, min(start + BATCH, n)) for start in range(0, n, BATCH))
     found = np.concatenate([backbone.features(np.stack([read(place) for place in batch])) for batch in batches])
-    if (odd := np.flatnonzero(~np.isfinite(found).all(1))).size:
-        raise ValueError(not_finite(backbone.name, str(paths[odd[0]]) if paths else f"X[{odd[0]}]"))
+    check_finite(found, backbone, [str(path) for path in paths] or [f"X[{place}]" for place in range(n)])
     return found
 
 

@@ -151,7 +151,7 @@ class OutlierDetector(NamedTuple):
         most = max(LEAST, min(FITTED, FITTED_VALUES // int(np.prod(train.shape))))
         some = train.spread(most)
         x, clusters = _flat(model, some), _in_pieces(model.predict_clusters, some)
-        is_image, is_held_out = len(train.shape) > 1, test is not train and len(test) >= LEAST
+        is_image, is_held_out = train.is_image, test is not train and len(test) >= LEAST
         # The same number in every fit: distances by other numbers of components cannot be compared.
         fitted_to = len(x) if is_held_out else len(x) * (FOLDS - 1) // FOLDS
         count = int(max(1, min(COMPONENTS, x.shape[1], VALUES // x.shape[1], fitted_to // EACH)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 def description_of(path: str | os.PathLike[str]) -> Path:
     """The file beside a file of features that says what it is."""
     return Path(f"{os.fspath(path)}.json")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, which may be larger than memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Lines:

@@ -48,6 +48,9 @@ RESTARTS = "restarts.json"  # in a folder of restarts: which run was chosen, and
 PACKAGES = ("nvisa-tf", "tensorflow", "keras", "tensorflow-probability", "numpy", "scikit-learn", "umap-learn")
 
 
+ANSWERS = ("clusters_file", "reference_file", "outliers_file", "page_file")  # what is made of a model whose training has ended
+
+
 class RunDirectory:
     """One run's files. Make it with `create` or `open`."""
 
@@ -139,13 +142,7 @@ class RunDirectory:
         if not self.initialization_file.is_file():
             raise ValueError(f"{self.path} has no {INITIALIZATION}, which runs keep that train on from an initialization; give the run.")
         self.model_file, self.report_file = self.initialization_file, self.init_file
-        for name in (
-            "metrics_file",
-            "clusters_file",
-            "reference_file",
-            "outliers_file",
-            "page_file",
-        ):  # those of the trained model are not of this one
+        for name in ("metrics_file", *ANSWERS):  # those of the trained model are not of this one
             setattr(self, name, self.path / f"initialization-{getattr(self, name).name}")
         return self
 
@@ -245,8 +242,8 @@ class RunDirectory:
 
     def remove_answers(self) -> None:
         """Remove what answers for the run as it is, as training goes on; until it has ended, the checkpoints answer."""
-        for file in (self.model_file, self.report_file, self.clusters_file, self.reference_file, self.outliers_file, self.page_file):
-            file.unlink(missing_ok=True)
+        for name in ("model_file", "report_file", *ANSWERS):
+            getattr(self, name).unlink(missing_ok=True)
 
     def init(self) -> dict[str, Any]:
         """What init.json holds, or nothing where the run began with random weights."""

@@ -76,7 +76,7 @@ def test_without_tensorflows_optimizer_of_graphs_the_steps_are_the_same(tiny_con
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": disabled})
             found.append(weights_after(tiny_config, blobs[0]))
     finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+        tf.config.optimizer.set_experimental_options(before)
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
