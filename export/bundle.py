@@ -101,11 +101,11 @@ def export_run(
     if outliers is not None:
         if quantize.startswith("int8"):
             raise ValueError(f"Outliers lie beyond the range that {quantize} is made for; choose none, float16 or dynamic, or no outliers.")
-        answering = model = WithNovelty(model, load_outlier_detector(directory, model, config, data_dir), outliers)
+        answering = WithNovelty(model, load_outlier_detector(directory, model, config, data_dir), outliers)
     if about:
         if "keras" in formats:
             raise ValueError(f"A Keras file has no backbone inside; {directory.model_file} is the model of vectors. Leave keras out.")
-        answering, splits = with_backbone(model, directory, splits)
+        answering, splits = with_backbone(answering, directory, splits)
     offered = answering.signatures()
     for name in signatures or ():
         if name not in offered:
