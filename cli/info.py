@@ -11,7 +11,7 @@ from nvisa_tf.config.options import as_text
 from nvisa_tf.config.run import RunConfig, section_of
 from nvisa_tf.io.names import given_names
 from nvisa_tf.io.run_directory import RunDirectory
-from nvisa_tf.report.text import stopped_paying
+from nvisa_tf.report.text import number_of_clusters, stopped_paying
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,8 @@ def run(flags: argparse.Namespace) -> int:
     if left_out := info["data"].get("left_out"):
         print(f"left out  {left_out} files or rows; clusters.csv says why")
     model, train = config.model, config.train
+    if found := directory.data_info().get("number_of_clusters"):
+        print(f"found     {number_of_clusters(found)}")
     print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")
     print(f"training  {train.epochs} epochs, batch {train.batch_size}, seed {train.seed}{_changed(config)}")
     print("versions  " + ", ".join(f"{name} {version}" for name, version in info["versions"].items()))

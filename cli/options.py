@@ -12,6 +12,7 @@ from typing import Any
 from nvisa_tf.config.datasets import defaults_of
 from nvisa_tf.config.format1 import options_from_toml as old_options_from_toml
 from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.number_of_clusters import Limits, limits_of
 from nvisa_tf.config.options import AutoFloat, as_text
 from nvisa_tf.config.presets import PRESETS, SMALL, automatic, method_of, preset
 from nvisa_tf.config.run import RunConfig, option_types, options_from_toml, section_of, sections, without_initialization
@@ -81,6 +82,8 @@ def add_config_flags(parser: argparse.ArgumentParser, chosen: Chosen) -> None:
                 group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
                 continue
             convert, metavar = CONVERSIONS.get(kind) or (kind, field.name.split("_")[-1].upper())
+            if field.name == "n_clusters":
+                convert, metavar = number_of_clusters, "K"
             choices = field.metadata["choices"]
             group.add_argument(flag, type=convert, choices=choices, default=None, help=text, metavar=None if choices else metavar)
 
@@ -166,6 +169,19 @@ def auto_or_float(text: str) -> float | str:
         return text if text == "auto" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def number_of_clusters(text: str) -> int | Limits:
+    """Parse "10", "auto" or "2-30"; argparse turns the error into its own sentence."""
+    try:
+        if limits := limits_of(text):
+            return limits
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, nor auto, nor a range such as 2-30") from None
 
 
 CONVERSIONS: dict[Any, tuple[Any, str]] = {

@@ -42,8 +42,11 @@ def by_processes(flags: argparse.Namespace, config: RunConfig) -> bool:
     return flags.batched is False or flags.jobs is not None or config.train.pipeline == "stream" or config.model.has_convolutions
 
 
-def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
-    """Run every seed that is not done, compare those that are, choose; 1 where a run ended before its end."""
+def run(flags: argparse.Namespace, config: RunConfig, splits: Splits, number_of_clusters: dict[str, Any] | None = None) -> int:
+    """Run every seed that is not done, compare those that are, choose; 1 where a run ended before its end.
+
+    How the number of clusters was found, plain values, is kept beside the choice.
+    """
     with quiet_stderr():
         import tensorflow as tf
 
@@ -82,6 +85,8 @@ def run(flags: argparse.Namespace, config: RunConfig, splits: Splits) -> int:
         criterion = flags.choose_by or restarts.default_criterion(found)
         chosen = restarts.choose(found, criterion)
         about = {**restarts.summary(found, chosen, criterion), "diverged_seeds": diverged, "warnings": []}
+        if number_of_clusters is not None:
+            about["number_of_clusters"] = number_of_clusters
         if len(found) > 1:
             agreement, about["warnings"] = restarts.against_kmeans(found, splits, config)
             about.update(agreement)

@@ -16,10 +16,12 @@ from nvisa_tf.cli.process import repeat_exactly, stop_on_signals
 from nvisa_tf.cli.remarks import remarks
 from nvisa_tf.config.datasets import DATASETS
 from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.number_of_clusters import Limits
 from nvisa_tf.config.presets import PRESETS, SMALL, automatic, better, expected, for_features, method_of
 from nvisa_tf.config.run import CRITERIA, RunConfig
 from nvisa_tf.data import Splits, load_splits
 from nvisa_tf.io.run_directory import RunDirectory
+from nvisa_tf.report.text import number_of_clusters as in_words
 from nvisa_tf.report.text import tried
 
 CHANGEABLE = {"epochs", "max_minutes", "checkpoint_minutes", "data_dir"}  # by --resume, harmless to exactness
@@ -65,6 +67,7 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
 def run(flags: argparse.Namespace) -> int:
     """Train and report; 0 at the end, 130 after an interrupt."""
     resumed = RunDirectory.open(flags.resume) if flags.resume else None
+    limits = _limits(flags)
     chosen_preset = automatic(flags.method, SMALL, True) if flags.preset == "auto" else flags.preset  # until the data are known
     config = _resumed_config(resumed, flags) if resumed else config_from_flags(flags, flags.method, chosen_preset)
     restarts.check_flags(flags, config)
@@ -86,8 +89,15 @@ def run(flags: argparse.Namespace) -> int:
         are_features = bool(splits.train.origin.backbone)
         chosen_preset = automatic(flags.method, len(splits.train), splits.train.is_image, are_features)
         config = config_from_flags(flags, flags.method, chosen_preset, for_features(are_features))
+    number = None
+    if limits is not None:
+        from nvisa_tf.runs.number_of_clusters import number_of_clusters  # it loads what most runs do not need
+
+        found, config = number_of_clusters(splits.train, config, limits, lambda text: print(text, flush=True))
+        number = found.as_dict()
+        print(f"Found {in_words(number)}", flush=True)
     if flags.restarts is not None:
-        return restarts.run(flags, config, splits)
+        return restarts.run(flags, config, splits, number)
     repeat_exactly()
     monitor = ConsoleMonitor(held_out=splits.test is not splits.train)
     trainer: Any
@@ -95,7 +105,7 @@ def run(flags: argparse.Namespace) -> int:
         trainer = workflows.resume_run(resumed, config, splits, [monitor])
         print(f"Going on with {resumed.path} from {_where(trainer)}.")
     else:
-        trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor])
+        trainer = workflows.start_run(config, splits, flags.out, shlex.join(["nvisa-tf", *sys.argv[1:]]), [monitor], number)
         print(f"{splits.train.name}: {splits.description}; {config.model.n_clusters} clusters, {_epochs(trainer)}.")
         for remark in [*splits.train.origin.remarks, *remarks(trainer.config, splits, trainer.model)]:
             print(remark)
@@ -114,6 +124,18 @@ def run(flags: argparse.Namespace) -> int:
         monitor.close()
     _finish(workflows, trainer, config, splits, stopped)
     return EXIT_INTERRUPTED if stopped is StopReason.INTERRUPTED else 0
+
+
+def _limits(flags: argparse.Namespace) -> Limits | None:
+    """What the number of clusters may be where it is to be found; it is then no option of the configuration until it is."""
+    if not isinstance(flags.n_clusters, Limits):
+        return None
+    for name in ("resume", "init_from"):
+        if getattr(flags, name):
+            flag = name.replace("_", "-")
+            raise ValueError(f"--n-clusters is to be found, and the run of --{flag} has its number already; leave --n-clusters out.")
+    limits, flags.n_clusters = flags.n_clusters, None
+    return limits
 
 
 def _epochs(trainer: Any) -> str:

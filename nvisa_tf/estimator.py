@@ -7,7 +7,7 @@ import dataclasses
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nvisa_tf.clustering.metrics import cluster_sizes
 from nvisa_tf.config.methods import METHODS
+from nvisa_tf.config.number_of_clusters import limits_of
 from nvisa_tf.config.presets import automatic, for_features, method_of, preset
 from nvisa_tf.config.run import WITHOUT_INITIALIZATION, DataConfig, RunConfig, section_of, without_initialization
 from nvisa_tf.data import Dataset, Origin, Splits, as_dataset, check, from_array
@@ -30,6 +31,9 @@ from nvisa_tf.models.base import ClusteringModel
 from nvisa_tf.runs.workflows import LOW_CONFIDENCE, build_model
 from nvisa_tf.training import Monitor, Trainer
 from nvisa_tf.training.console import ConsoleMonitor
+
+if TYPE_CHECKING:
+    from nvisa_tf.clustering.number_of_clusters import NumberOfClusters
 
 PARAMETERS = {"n_clusters": "n_clusters", "method": "method", "preset": "preset", "seed": "random_state"}  # by the option's name
 OF_BACKBONE = {"backbone_weights", "backbone_pixels", "backbone_size", "resize"}
@@ -55,7 +59,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
     polars or Arrow, a sparse matrix, of which batches alone are made dense, or a `tf.data.Dataset` of examples.
 
     Args:
-      n_clusters: K, at least 1.
+      n_clusters: K, at least 1; or "auto", or a range such as "2-30", where it is to be found among the examples.
       preset: of `nvisa-tf train --preset`, or "auto": what suits the kind and the number of the examples.
       method: of `nvisa-tf train --method`, a name in `nvisa_tf.METHODS`.
       random_state: the seed of weights, shuffle and draws; the same integer gives the same clusters. A `numpy.random.RandomState`, or
@@ -76,6 +80,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
       model_: the trained model, such as an `nvisa_tf.NVISA`, to save, sample or draw from.
       labels_: the clusters of what it was trained on, int64 [n].
       outlier_detector_: what tells outliers, an `nvisa_tf.evaluation.detector.OutlierDetector`; None where none are asked for.
+      n_clusters_: K.
+      number_of_clusters_: how K was found, a `nvisa_tf.clustering.number_of_clusters.NumberOfClusters`; None where it was given.
       n_iter_: passes over X in the last stage of training.
       seed_: the seed that was used.
       n_features_in_: the values of an example.
@@ -85,7 +91,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
 
     def __init__(
         self,
-        n_clusters: int = 10,
+        n_clusters: int | str = 10,
         *,
         method: str = "nvisa",
         preset: str = "auto",
@@ -122,7 +128,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         self._check_rate(len(data))
         before = self.model_ if self.warm_start and hasattr(self, "model_") else None
         seed = _seed(self.random_state)
-        config = self._config(data, seed, before is not None)
+        config, number = self._with_number(self._config(data, seed, before is not None), data, before)
         model = build_model(config, Splits(data, data, "all of X"), start=before is None)
         if before is not None:
             model.take_weights(before, "warm_start: the last fit")
@@ -140,6 +146,7 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         self.model_: ClusteringModel = model
         self.outlier_detector_ = None if self.outliers is None else OutlierDetector.of(model, data, data)
         self.labels_ = self._without_outliers(probabilities.argmax(1), data)
+        self.n_clusters_, self.number_of_clusters_ = config.model.n_clusters, number
         self.n_iter_ = int(trainer.epoch)
         self.seed_ = seed
         self._n_features_out = model.config.latent_dim
@@ -275,7 +282,20 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             options = {option: value for option, value in options.items() if option not in OF_BACKBONE}
         elif given := sorted(OF_BACKBONE & set(options)):
             raise ValueError(f"options has {given[0]}, which goes with a backbone, and there is none; leave it out.")
-        return default.replace({**chosen, **options, "n_clusters": self.n_clusters, "seed": seed})
+        to_be_found = limits_of(self.n_clusters) is not None
+        return default.replace({**chosen, **options, **({} if to_be_found else {"n_clusters": self.n_clusters}), "seed": seed})
+
+    def _with_number(self, config: RunConfig, data: Dataset, before: ClusteringModel | None) -> tuple[RunConfig, NumberOfClusters | None]:
+        """The configuration with the number of clusters, where that is to be found; a warm start keeps the number of the last fit."""
+        limits = limits_of(self.n_clusters)
+        if limits is None:
+            return config, None
+        if before is not None:
+            return config.replace({"n_clusters": before.config.n_clusters}), self.number_of_clusters_
+        from nvisa_tf.runs.number_of_clusters import number_of_clusters  # it loads what few fits need
+
+        found, config = number_of_clusters(data, config, limits)
+        return config, found
 
 
 def _seed(random_state: Any) -> int:

@@ -241,6 +241,23 @@ def test_images_start_from_clusters_by_default(bar_images):
     assert adjusted_rand_score(y, clusterer.labels_) == 1
 
 
+def test_the_number_of_clusters_is_found(make_blobs, eagerly):
+    x = make_blobs(60)[0]
+    options = {"encoder_units": (16,), "decoder_units": (16,), "latent_dim": 2, "epochs": 3}
+    clusterer = NVISAClustering("auto", method="ae_gmm", options=options).fit(x)
+    assert clusterer.n_clusters == "auto"  # parameters stay as they were given
+    assert clusterer.n_clusters_ == clusterer.number_of_clusters_.chosen == clusterer.model_.config.n_clusters == 3
+    assert clusterer.predict_proba(x).shape == (len(x), 3)
+    found = clusterer.number_of_clusters_
+    again = clusterer.set_params(warm_start=True).fit(x[: len(x) // 2])
+    assert (again.n_clusters_, again.number_of_clusters_) == (3, found)
+    assert NVISAClustering("2-4", method="ae_gmm", options=options).fit(x).number_of_clusters_.most == 4
+    given = NVISAClustering(2, method="ae_gmm", options=options).fit(x)
+    assert (given.n_clusters_, given.number_of_clusters_) == (2, None)
+    with pytest.raises(ValueError, match="n_clusters is 'many'; it must be an int"):
+        NVISAClustering("many", options=options).fit(x)
+
+
 def test_outliers_are_of_no_cluster(make_blobs, eagerly):
     x, _ = make_blobs(100)
     far = x.mean(0) + np.array([[0.0, 0, 0, 0, 0, 0], [60, 0, 0, 0, 0, 0]])  # between the clusters and beyond them

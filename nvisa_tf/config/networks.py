@@ -20,7 +20,7 @@ class ModelConfig:
     """
 
     input_shape: tuple[int, ...] = option((), "shape of one example, taken from the data", minimum=1)
-    n_clusters: int = option(10, "number of clusters K", minimum=1)
+    n_clusters: int = option(10, "number of clusters K; for train also auto, or a range such as 2-30, where it is to be found", minimum=1)
     latent_dim: int = option(10, "dimensions of z", minimum=1)
     unit_length: bool = option(False, "divide each vector by its length first, which suits features of another network; vectors only")
 

@@ -21,13 +21,19 @@ PLACES = ("data_dir", "init_from")  # options that are paths, which concern nobo
 LIMITS = (
     "Clusters were found without labels. Labels, where there were any, were used for scores alone.",
     "A cluster is a set of examples that the model finds alike. It need not be a class that a person would name.",
-    "The number of clusters was chosen by the user. Another number, seed or method may give other clusters.",
     "A probability says how sure the model is among its own clusters. An example unlike all others gets a cluster too.",
 )
+NUMBER_GIVEN = "The number of clusters was chosen by the user. Another number, seed or method may give other clusters."
+NUMBER_FOUND = "The number of clusters was found among the data. It is a proposal; another number, seed or method may give other clusters."
 EQUAL_SIZES = (
     "This way of clustering asks for clusters of about equal size. A group that is much larger than others may be split, and small ones "
     "may be joined; compare with --method ae_gmm."
 )
+
+
+def _limits(config: RunConfig, about: dict[str, Any]) -> list[str]:
+    number = NUMBER_FOUND if about.get("number_of_clusters") else NUMBER_GIVEN
+    return [*LIMITS, number, *([EQUAL_SIZES] if _equal_sizes(config) else [])]
 
 
 def _equal_sizes(config: RunConfig) -> bool:
@@ -50,7 +56,7 @@ def card(run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str,
         {"title": "Data", "rows": _data(splits, about, word)},
         {"title": "Method", "rows": _method(config, report, info)},
         {"title": "Made with", "rows": _made_with(info)},
-        {"title": "Limits", "rows": [["", text] for text in (*LIMITS, *([EQUAL_SIZES] if _equal_sizes(config) else []))]},
+        {"title": "Limits", "rows": [["", text] for text in _limits(config, about)]},
     ]
 
 

@@ -34,7 +34,7 @@ def difference_bar(difference: float, largest: float, cluster: int) -> Markup:
 
 def line_chart(chart: dict[str, Any], number_of_chart: int) -> Markup:
     """A chart of curves with its legend, as a figure."""
-    series, unit = chart["series"], chart["unit"]
+    series, unit, across_is = chart["series"], chart["unit"], chart.get("across", "epoch")
     xs = [x for one in series for x in one["x"]]
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = _limits(series, unit)
@@ -57,14 +57,14 @@ def line_chart(chart: dict[str, Any], number_of_chart: int) -> Markup:
     for x in x_ticks:
         at, _ = place(x, y_low)
         parts.append(Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(at, HEIGHT - BOTTOM + 15, number(x)))
-    parts.append(Markup('<text class="tick end" x="{}" y="{}">epoch</text>').format(WIDTH - RIGHT, HEIGHT - 2))
+    parts.append(Markup('<text class="tick end" x="{}" y="{}">{}</text>').format(WIDTH - RIGHT, HEIGHT - 2, across_is))
     for i, one in enumerate(series):
         path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in zip(one["x"], one["y"], strict=True))
         parts.append(Markup('<polyline class="curve s{}" clip-path="url(#clip{})" points="{}"/>').format(i, number_of_chart, path))
     unit_text = unit if unit in ("", "%") else f" {unit}"
     last = ", ".join(f"{one['name']} {number(one['y'][-1])}{unit_text}" for one in series)
     drawing = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, f"{chart['title']} against the epoch; at the end {last}", Markup("").join(parts)
+        WIDTH, HEIGHT, f"{chart['title']} against the {across_is}; at the end {last}", Markup("").join(parts)
     )
     keys = Markup("").join(
         Markup(

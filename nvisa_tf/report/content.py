@@ -81,6 +81,7 @@ def content_of(
         "clusters": clusters,
         "means": _means(features, data) if features else None,
         "map": _map(examples, found, features, pictures, config.train.seed),
+        "number_of_clusters": run.data_info().get("number_of_clusters"),
         "curves": curves(run.metrics(), run.stages(), splits.test is not splits.train),
         "scores": _scores(found, data, report),
         "left_out": [[str(name), str(why)] for name, why in data.origin.left_out[:LEFT_OUT]],

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nvisa_tf.report.charts import bar, line_chart
 from nvisa_tf.report.clusters import cluster_sections
-from nvisa_tf.report.text import MEASURES, counted, percent, score
+from nvisa_tf.report.text import MEASURES, counted, number_of_clusters, percent, score
 
 NOTHING = Markup("")
 MANY = 24  # clusters, from which on their sizes are in columns
@@ -24,6 +24,7 @@ def body(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str])
     """Everything that is seen."""
     sections = [
         ("sizes", "Sizes", _sizes(content, names)),
+        ("number", "Number of clusters", _number(content)),
         ("clusters", "Clusters", cluster_sections(content, pictures, names)),
         ("map", "Map", _map(content, pictures, names)),
         ("training", "Training", _training(content)),
@@ -85,6 +86,24 @@ def _sizes(content: dict[str, Any], names: Sequence[str]) -> Markup:
             )
         )
     return Markup('<ol class="sizes card{}">{}</ol>').format(" many" if len(rows) > MANY else "", NOTHING.join(rows))
+
+
+def _number(content: dict[str, Any]) -> Markup:
+    """How the number of clusters was found, where it was; pages of versions before have nothing of it."""
+    found = content.get("number_of_clusters")
+    if found is None:
+        return NOTHING
+    points = sorted(found["curve"])
+    series = [
+        {"name": "mean of the parts, with most clusters", "x": [number for number, _, _ in points], "y": [value for _, value, _ in points]}
+    ]
+    chart = {"title": "Modularity", "unit": "", "series": series, "across": "number of clusters"}
+    method = (
+        "Neighbouring examples were joined to a graph, whose communities are counted where their modularity is the largest. Communities "
+        "without a fall of density between them count as one."
+    )
+    drawing = line_chart(chart, len(content["curves"])) if len({number for number, _, _ in points}) > 1 else NOTHING
+    return Markup('<p>{}</p><p>{}</p><div class="charts">{}</div>').format(number_of_clusters(found), method, drawing)
 
 
 def _map(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:

@@ -88,6 +88,26 @@ def _why(best: Mapping[str, float | None], initialization: Mapping[str, Any]) ->
     return [f"{values}; they differ by {what} than two standard errors of the difference ({number(error, 2)} each), {so}."]
 
 
+def number_of_clusters(found: Mapping[str, Any]) -> str:
+    """How many clusters were found, how clear that is, and which numbers are as plausible.
+
+    Args:
+      found: of `nvisa_tf.clustering.number_of_clusters.NumberOfClusters.as_dict`.
+    """
+    parts, chosen = found["found"], found["chosen"]
+    same = parts.count(chosen)
+    text = f"{counted(chosen, 'cluster')}: so many are found in {same} of {len(parts)} random parts of the data"
+    others = sorted({number for number in parts if number != chosen})
+    if others:
+        text += f", and {' or '.join(map(str, others))} in the others, which {'is' if len(others) == 1 else 'are'} plausible too"
+    limits = "" if found["fewest"] is None else f" It was to be from {found['fewest']} to {found['most']}."
+    highest = max(modularity for _, modularity, _ in found["curve"])
+    return (
+        f"{text}. Between the two clusters that are the least apart the density falls by {percent(found['separation'])}. "
+        f"Modularity is {highest:.2f}; of one Gaussian of the same covariance it is {found['modularity_of_gaussian']:.2f}.{limits}"
+    )
+
+
 def stopped_paying(report: Mapping[str, Any]) -> str:
     """Which stages of a run, as its report or its init.json has it, ended before their limit, and why; else ""."""
     own = report.get("ended_early")

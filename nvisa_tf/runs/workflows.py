@@ -66,8 +66,19 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     return model
 
 
-def start_run(config: RunConfig, splits: Splits, out: str | None = None, command: str = "", monitors: Sequence[Monitor] = ()) -> Trainer:
-    """A trainer with a new run directory; see `RunDirectory.create` for what is refused."""
+def start_run(
+    config: RunConfig,
+    splits: Splits,
+    out: str | None = None,
+    command: str = "",
+    monitors: Sequence[Monitor] = (),
+    number_of_clusters: dict[str, Any] | None = None,
+) -> Trainer:
+    """A trainer with a new run directory, which keeps how the number of clusters was found, plain values, where it was not given.
+
+    Raises:
+      ValueError: as `RunDirectory.create`, or data that the model cannot learn from.
+    """
     train, test = splits.train, splits.test
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_shape=train.shape))
     if train.origin.kind == "folder":  # whatever images the folder has later
@@ -81,6 +92,8 @@ def start_run(config: RunConfig, splits: Splits, out: str | None = None, command
     origin = dataclasses.asdict(train.origin)
     about.update({name: origin[name] for name in ("kind", "id_name", "feature_names", "class_names", "table", "backbone")})
     about.update(left_out=len(train.origin.left_out), range=value_range(train))
+    if number_of_clusters is not None:
+        about["number_of_clusters"] = number_of_clusters
     trainer = Trainer(model, config, train, test, None, monitors)  # before anything is written, as its stages may refuse the data
     _write_to(trainer, RunDirectory.create(out, config, about, command))
     return trainer
