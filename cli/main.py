@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": "cluster new examples with a run",
     "report": "write a run's report as a page, and show it",
     "name": "give a run's clusters names, or list them",
+    "merge": "make a run with fewer clusters, or show which are near each other",
     "sample": "draw samples of a run, one cluster in each row",
     "export": "write a run's model as SavedModel, TFLite or Keras files, or as a web page",
     "classify": "cluster image files with an exported encoder, without TensorFlow",

@@ -23,6 +23,7 @@ HOME = {
     "GMVAE": "models.gmvae",
     "NeighborInformationNetwork": "models.neighbors",
     "TEMINetwork": "models.neighbors",
+    "MergedClusters": "models.merged",
     "FusedAdam": "layers.optimizer",
     "StdAnnealing": "layers.schedules",
     "AnnealedLearningRate": "layers.schedules",

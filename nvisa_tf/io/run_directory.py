@@ -223,6 +223,11 @@ class RunDirectory:
                 "start a new run (--init-from takes this one's model)."
             )
 
+    def check_own(self) -> None:
+        """Raise ValueError where the clusters are those of another run, merged, as such a run is not trained."""
+        if source := self.data_info().get("merged", {}).get("run"):
+            raise ValueError(f"{self.path} holds merged clusters, which are not trained; train {source}, whose they are, and merge again.")
+
     def lengthen(self, epochs: int) -> None:
         """Make the run one of so many epochs."""
         write_text(self.config_file, self.config().replace({"epochs": epochs}).to_toml())

@@ -25,6 +25,7 @@ LIMITS = (
 )
 NUMBER_GIVEN = "The number of clusters was chosen by the user. Another number, seed or method may give other clusters."
 NUMBER_FOUND = "The number of clusters was found among the data. It is a proposal; another number, seed or method may give other clusters."
+MERGED = "Clusters of another run were merged after training, in the number or the groups that the user chose. Others would do as well."
 EQUAL_SIZES = (
     "This way of clustering asks for clusters of about equal size. A group that is much larger than others may be split, and small ones "
     "may be joined; compare with --method ae_gmm."
@@ -32,7 +33,7 @@ EQUAL_SIZES = (
 
 
 def _limits(config: RunConfig, about: dict[str, Any]) -> list[str]:
-    number = NUMBER_FOUND if about.get("number_of_clusters") else NUMBER_GIVEN
+    number = MERGED if about.get("merged") else NUMBER_FOUND if about.get("number_of_clusters") else NUMBER_GIVEN
     return [*LIMITS, number, *([EQUAL_SIZES] if _equal_sizes(config) else [])]
 
 

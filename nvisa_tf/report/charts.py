@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -11,6 +12,8 @@ from nvisa_tf.report.text import number
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 30
+LETTERS = 22  # of a cluster's name beside a dendrogram
+NAMES, TREE, ROW = 150, 400, 24  # of a dendrogram: the names' width, the tree's, and the height of a line
 EARLY, FAR_OFF = 0.1, 4.0  # the first tenth of a curve does not set the limits where it makes the range so many times as wide
 
 
@@ -74,6 +77,57 @@ def line_chart(chart: dict[str, Any], number_of_chart: int) -> Markup:
         for i, one in enumerate(series)
     )
     return Markup('<figure class="card"><h3>{}</h3>{}<ul class="keys">{}</ul></figure>').format(chart["title"], drawing, keys)
+
+
+def dendrogram(clusters: Sequence[int], joins: Sequence[Sequence[float]], names: Sequence[str]) -> Markup:
+    """A tree that joins clusters, each on a line of its own with its name; joins are drawn at the root of their distance.
+
+    Args:
+      clusters: the numbers of those that are leaves, [C].
+      joins: [first, second, distance] each, as `nvisa_tf.evaluation.hierarchy.Hierarchy` has them, [C - 1].
+      names: what clusters are called, [K].
+    """
+    order = _leaves(len(clusters) + len(joins) - 1, len(clusters), joins)
+    farthest = math.sqrt(max(distance for *_, distance in joins)) or 1.0
+    at = {leaf: (0.0, TOP + ROW * (row + 0.5)) for row, leaf in enumerate(order)}
+    parts = [
+        Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(NAMES - 8, at[leaf][1] + 4, _short(names[clusters[leaf]]))
+        for leaf in order
+    ]
+    for place, (first, second, distance) in enumerate(joins):
+        across = math.sqrt(max(0.0, distance)) / farthest
+        (x_a, y_a), (x_b, y_b) = at[int(first)], at[int(second)]
+        points = " ".join(f"{NAMES + TREE * x:.1f},{y:.1f}" for x, y in ((x_a, y_a), (across, y_a), (across, y_b), (x_b, y_b)))
+        parts.append(Markup('<polyline class="curve s0" points="{}"/>').format(points))
+        at[len(clusters) + place] = (across, (y_a + y_b) / 2)
+    said = "; ".join(_joined(clusters, joins, names))
+    return Markup('<svg class="tree" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        NAMES + TREE + RIGHT, 2 * TOP + ROW * len(order), f"Which clusters join first: {said}", Markup("").join(parts)
+    )
+
+
+def _short(name: str) -> str:
+    """A name as long as there is room for beside a tree."""
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
+
+
+def _leaves(node: int, n_leaves: int, joins: Sequence[Sequence[float]]) -> list[int]:
+    """The leaves under a node, as they are drawn."""
+    if node < n_leaves:
+        return [node]
+    first, second = (int(child) for child in joins[node - n_leaves][:2])
+    return _leaves(first, n_leaves, joins) + _leaves(second, n_leaves, joins)
+
+
+def _joined(clusters: Sequence[int], joins: Sequence[Sequence[float]], names: Sequence[str]) -> list[str]:
+    """Each join in words, the nearest first."""
+    parts = [[names[k]] for k in clusters]
+    found = []
+    for first, second, _ in joins:
+        a, b = parts[int(first)], parts[int(second)]
+        found.append(f"{', '.join(a)} with {', '.join(b)}")
+        parts.append(a + b)
+    return found
 
 
 def _limits(series: list[dict[str, Any]], unit: str) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from nvisa_tf.clustering.metrics import clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Dataset, Splits
 from nvisa_tf.evaluation.examples import Examples
+from nvisa_tf.evaluation.hierarchy import Hierarchy
 from nvisa_tf.evaluation.thumbnails import spread, value_range
 from nvisa_tf.io.run_directory import RunDirectory
 from nvisa_tf.report.card import card
@@ -28,6 +29,7 @@ FEATURES = 6  # of a cluster's profile
 MAP_VALUES = 4  # of a row, on the map
 CHUNK = 1_000  # rows read at a time
 TABLE_CELLS = 1_500  # of the table of all means
+DRAWN_CLUSTERS = 60  # whose hierarchy is drawn
 LISTED = 5  # examples named where there are no pictures
 CONFUSION_CELLS = 1_600
 NAMED_CLASSES = 3  # of a cluster
@@ -82,12 +84,22 @@ def content_of(
         "means": _means(features, data) if features else None,
         "map": _map(examples, found, features, pictures, config.train.seed),
         "number_of_clusters": run.data_info().get("number_of_clusters"),
+        "hierarchy": _hierarchy(found),
         "curves": curves(run.metrics(), run.stages(), splits.test is not splits.train),
         "scores": _scores(found, data, report),
         "left_out": [[str(name), str(why)] for name, why in data.origin.left_out[:LEFT_OUT]],
         "n_left_out": len(data.origin.left_out),
         "card": card(run, config, splits, report, word),
     }, pictures
+
+
+def _hierarchy(found: Assignments) -> dict[str, Any] | None:
+    """Which clusters are near each other; None where there are too few, or too many to be drawn."""
+    if not 2 < len(np.unique(found.cluster)) <= DRAWN_CLUSTERS:
+        return None
+    hierarchy = Hierarchy.of(found.embedding, found.cluster)
+    joins = [[int(first), int(second), float(f"{distance:.4g}")] for first, second, distance, _ in hierarchy.joins]
+    return {"clusters": hierarchy.clusters, "joins": joins}
 
 
 def _state(report: dict[str, Any]) -> list[str]:

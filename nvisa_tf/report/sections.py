@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from nvisa_tf.report.charts import bar, line_chart
+from nvisa_tf.report.charts import bar, dendrogram, line_chart
 from nvisa_tf.report.clusters import cluster_sections
 from nvisa_tf.report.text import MEASURES, counted, number_of_clusters, percent, score
 
@@ -26,6 +26,7 @@ def body(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str])
         ("sizes", "Sizes", _sizes(content, names)),
         ("number", "Number of clusters", _number(content)),
         ("clusters", "Clusters", cluster_sections(content, pictures, names)),
+        ("hierarchy", "Nearby clusters", _hierarchy(content, names)),
         ("map", "Map", _map(content, pictures, names)),
         ("training", "Training", _training(content)),
         ("scores", "Scores", _scores(content, names)),
@@ -104,6 +105,20 @@ def _number(content: dict[str, Any]) -> Markup:
     )
     drawing = line_chart(chart, len(content["curves"])) if len({number for number, _, _ in points}) > 1 else NOTHING
     return Markup('<p>{}</p><p>{}</p><div class="charts">{}</div>').format(number_of_clusters(found), method, drawing)
+
+
+def _hierarchy(content: dict[str, Any], names: Sequence[str]) -> Markup:
+    """Which clusters are near each other; pages of versions before have nothing of it."""
+    found = content.get("hierarchy")
+    if found is None:
+        return NOTHING
+    text = (
+        "Clusters that join far to the left are near each other, by the Bhattacharyya distance of Gaussians in the latent space. "
+        "nvisa-tf merge makes one cluster of several."
+    )
+    return Markup('<p>{}</p><div class="card scroll" tabindex="0" role="region" aria-label="Nearby clusters">{}</div>').format(
+        text, dendrogram(found["clusters"], found["joins"], names)
+    )
 
 
 def _map(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:

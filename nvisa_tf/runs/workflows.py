@@ -57,12 +57,18 @@ def build_model(config: RunConfig, splits: Splits, start: bool = True) -> Cluste
     model.set_preprocessing(*input_scaling(train, config.data.scaling, config.model.unit_length))
     source = config.train.init_from
     if start and source:
-        model.take_weights(load_run(source)[0], f"init_from: {source}")
+        model.take_weights(_trained_model(source), f"init_from: {source}")
     autoencoder = config.options().get("autoencoder_from")
     if start and autoencoder:
-        model.take_autoencoder(load_run(autoencoder)[0], f"autoencoder_from: {autoencoder}")
+        model.take_autoencoder(_trained_model(autoencoder), f"autoencoder_from: {autoencoder}")
     if start or not (source or autoencoder):  # else a checkpoint has the scaling that counts
         model.check_data(train, options)
+    return model
+
+
+def _trained_model(path: str) -> ClusteringModel:
+    model, _, run = load_run(path)
+    run.check_own()
     return model
 
 
@@ -105,6 +111,7 @@ def resume_run(run: RunDirectory, config: RunConfig, splits: Splits, monitors: S
     Raises:
       ValueError: the training data are not those that the run began with, it has no readable checkpoint, or it cannot be lengthened.
     """
+    run.check_own()
     run.check_data(splits.train.fingerprint())
     run.upgrade()
     # Checkpoints hold all weights, and the run that this one started from may be gone.
@@ -223,19 +230,34 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
             report["ended_early"] = why
         if run.init():
             report["initialization"] = run.init()
-        found = assign(model, splits.parts())
-        report["warnings"] = _warnings(report, run, len(splits.train), found, model)
-        _write_answers(run, config, splits, found, report, model)
-        run.write_report(report)  # by which the run counts as done
-        if "generate" in model.capabilities:
-            save_png(run.plots / "samples.png", sample_grid(model))
-        if "reconstruct" in model.capabilities:
-            save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
+        write_results(run, config, splits, report, model, assign(model, splits.parts()))
     if run.metrics():
         save_curves(run.plots / "curves.png", run.metrics())
+    return report
+
+
+def write_results(
+    run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str, Any], model: ClusteringModel, found: Assignments
+) -> None:
+    """Write a model's report, whose warnings are added, every example's cluster and the pictures.
+
+    Args:
+      run: where to.
+      config: of the run.
+      splits: its data.
+      report: what `score` gave, and more.
+      model: what is answered by.
+      found: its answers for all examples of `splits.parts()`.
+    """
+    report["warnings"] = _warnings(report, run, len(splits.train), found, model)
+    _write_answers(run, config, splits, found, report, model)
+    run.write_report(report)  # by which the run counts as done
+    if "generate" in model.capabilities:
+        save_png(run.plots / "samples.png", sample_grid(model))
+    if "reconstruct" in model.capabilities:
+        save_png(run.plots / "reconstructions.png", reconstruction_grid(model, np.asarray(splits.test.x[:10])))
     if "confusion" in report:
         save_confusion(run.plots / "confusion.png", np.array(report["confusion"]))
-    return report
 
 
 def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: Assignments, model: ClusteringModel) -> list[str]:

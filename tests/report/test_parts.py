@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.manifold import trustworthiness
 
-from nvisa_tf.report.charts import digits, line_chart, ticks
+from nvisa_tf.report.charts import NAMES, TREE, dendrogram, digits, line_chart, ticks
 from nvisa_tf.report.colours import colour_rules
 from nvisa_tf.report.curves import curves
 from nvisa_tf.report.profiles import profiles
 from nvisa_tf.report.projection import project
-from nvisa_tf.report.text import beside, number, percent, score, stopped_paying, tried
+from nvisa_tf.report.text import beside, number, number_of_clusters, percent, score, stopped_paying, tried
 
 
 def test_profiles_are_those_of_pandas():
@@ -168,3 +168,35 @@ def test_stages_that_ended_before_their_limit_are_told_in_order():
     assert stopped_paying(report) == "autoencoder at epoch 3; contrastive at epoch 5; training at epoch 7"
     assert stopped_paying(report["initialization"]) == "autoencoder at epoch 3; contrastive at epoch 5"  # of RUN/initialization.keras
     assert stopped_paying({"initialization": {}}) == stopped_paying({}) == ""
+
+
+def test_a_dendrogram_has_a_line_for_each_cluster_and_a_bracket_for_each_join():
+    names = ["a", "b", "<c>", "a name that is much too long to stand there", "e"]
+    drawn = dendrogram([0, 2, 3], [[0, 2, 1.0], [1, 3, 4.0]], names)
+    assert drawn.count("<polyline") == 2
+    assert drawn.index(">&lt;c&gt;<") < drawn.index(">a<") < drawn.index(">a name that is much t…<")  # the leaves of a join are together
+    assert 'aria-label="Which clusters join first: a with a name that is much too long to stand there; &lt;c&gt; with a, ' in drawn
+    first, second = re.findall(r'points="([^"]*)"', drawn)
+    right = [max(float(point.split(",")[0]) for point in points.split()) for points in (first, second)]
+    assert (right[0] - NAMES) * 2 == pytest.approx(right[1] - NAMES) == TREE  # the root of the distance
+    assert ">b<" not in drawn  # a cluster without examples
+
+
+def test_the_number_of_clusters_in_words():
+    found = {
+        "chosen": 3,
+        "found": [3, 3, 4, 3, 5],
+        "fewest": None,
+        "most": None,
+        "separation": 0.264,
+        "curve": [[2, 0.3, 0.1], [3, 0.51, 0.1]],
+    }
+    said = number_of_clusters({**found, "modularity_of_gaussian": 0.3})
+    assert said == (
+        "3 clusters: so many are found in 3 of 5 random parts of the data, and 4 or 5 in the others, which are plausible too. "
+        "Between the two clusters that are the least apart the density falls by 26%. "
+        "Modularity is 0.51; of one Gaussian of the same covariance it is 0.30."
+    )
+    same = number_of_clusters({**found, "modularity_of_gaussian": 0.3, "found": [3] * 5, "fewest": 2, "most": 3})
+    assert same.startswith("3 clusters: so many are found in 5 of 5 random parts of the data. Between")
+    assert same.endswith(" It was to be from 2 to 3.")
