@@ -23,7 +23,7 @@ from sklearn.metrics import calinski_harabasz_score, silhouette_score
 from sklearn.mixture import GaussianMixture
 
 from nvisa_tf import Dataset, RunConfig, load_dataset
-from nvisa_tf.clustering import number_of_clusters as search
+from nvisa_tf.clustering.communities import RESOLUTIONS, communities, components, neighbor_graph
 from nvisa_tf.config.number_of_clusters import Limits
 from nvisa_tf.data import input_scaling
 from nvisa_tf.data.dataset import scaled
@@ -53,11 +53,11 @@ def of_others(data, config, seed):
     """K by each of the other criteria."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(data))[:OF_OTHERS])
     scale, shift = input_scaling(data, "auto", config.model.unit_length)
-    codes = search._codes(scaled(np.asarray(data.x[rows], np.float32), scale, shift, config.model.unit_length), seed)
+    codes = components(scaled(np.asarray(data.x[rows], np.float32), scale, shift, config.model.unit_length), seed)
     clusters = {k: KMeans(k, n_init=3, random_state=seed).fit_predict(codes) for k in COUNTS}
     bic = {k: GaussianMixture(k, reg_covar=1e-4, random_state=seed).fit(codes).bic(codes) for k in COUNTS}
-    graph, rng = search._graph(codes), np.random.default_rng(seed)
-    partitions = [search._communities(graph, resolution, rng) for resolution in search.RESOLUTIONS]
+    graph, rng = neighbor_graph(codes), np.random.default_rng(seed)
+    partitions = [communities(graph, resolution, rng) for resolution in RESOLUTIONS]
     return {
         "silhouette": max(COUNTS, key=lambda k: silhouette_score(codes, clusters[k])),
         "calinski_harabasz": max(COUNTS, key=lambda k: calinski_harabasz_score(codes, clusters[k])),

@@ -59,12 +59,13 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     the plane (van der Maaten & Hinton, JMLR 2008) of at most `MAPPED` of the codes, where clusters of any shape come out as lumps; the
     others have the mean responsibilities of their `NEIGHBOURS` nearest in the map. "ae_umap": in a UMAP map (McInnes & Healy, 2018) of
     all codes, of `UMAP_DIMENSIONS` dimensions. N2D (McConville et al., ICPR 2020) clusters in such a map, without a model after it.
-    "balanced": clusters of equal size among codes of length 1, by `balanced_kmeans`' objective.
+    "balanced": clusters of equal size among codes of length 1, by `balanced_kmeans`' objective. "communities": clusters of any size, by
+    `clusters_of_any_size` of at most `LARGEST_PART` codes; the others have the mean responsibilities of their nearest.
 
     Args:
       codes: float [n, D].
       n_clusters: K, at most n.
-      method: "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap" or "balanced".
+      method: "ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", "balanced" or "communities".
       seed: of the starts, of the map and of the choice of codes.
 
     Raises:
@@ -79,6 +80,11 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     if method == "balanced":
         best = best_balanced(codes, n_clusters, seed)
         return Mixture(*_moments(codes, best.responsibilities), best.responsibilities, None, best.predict)
+    if method == "communities":
+        from nvisa_tf.clustering.communities import LARGEST_PART, clusters_of_any_size  # it loads what few runs need
+
+        rows = spread_rows(len(codes), LARGEST_PART, seed)
+        return _of_nearest(codes, rows, np.eye(n_clusters)[clusters_of_any_size(codes[rows], n_clusters, seed)], None)
     if method == "ae_gmm":
         gmm = _fit(codes, n_clusters, "full", seed)
         variances = np.diagonal(gmm.covariances_, axis1=1, axis2=2)
@@ -87,9 +93,14 @@ def fit_mixture(codes: np.ndarray, n_clusters: int, method: str, seed: int) -> M
     # Maps of few points are large, and single precision: scikit-learn's own regularization is lost in them where a component has one point.
     regularization = 1e-6 * max(1.0, float(points.var()))
     gmm = GaussianMixture(n_clusters, n_init=FITS, random_state=seed, reg_covar=regularization).fit(points)
-    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], gmm.predict_proba(points))
+    return _of_nearest(codes, rows, gmm.predict_proba(points), float(gmm.lower_bound_))
+
+
+def _of_nearest(codes: np.ndarray, rows: np.ndarray, responsibilities: np.ndarray, log_likelihood: float | None) -> Mixture:
+    """All codes [n, D] by those of some rows [m], whose responsibilities are [m, K]: each has the mean of its nearest ones."""
+    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(rows))).fit(codes[rows], responsibilities)
     soft = np.asarray(neighbours.predict(codes))
-    return Mixture(*_moments(codes, soft), soft, float(gmm.lower_bound_), lambda other: np.asarray(neighbours.predict(other)).argmax(1))
+    return Mixture(*_moments(codes, soft), soft, log_likelihood, lambda other: np.asarray(neighbours.predict(other)).argmax(1))
 
 
 @threadpool_limits.wrap(limits=1)  # as above

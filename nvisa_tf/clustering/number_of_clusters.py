@@ -15,21 +15,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from sknetwork.clustering import Leiden, get_modularity
 
-from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components
+from nvisa_tf.clustering.communities import (
+    LARGEST_PART,
+    RESOLUTIONS,
+    Partition,
+    best_partition,
+    communities,
+    components,
+    neighbor_graph,
+)
 from nvisa_tf.clustering.separation import merge_nearest
 
 FEWEST_EXAMPLES = 20
 PARTS = 5
 PART = 0.8  # of the examples, of which the largest part has
-LARGEST_PART = 10_000
 LARGEST_VALUES = 2**27  # of a part: half a gigabyte
-COMPONENTS = 64
-NEIGHBORS = 30
-RESOLUTIONS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
-FINER = 1.5  # the factor from one resolution to the next, where all of them give too few clusters
 LEAST_SEPARATION = 0.1
 
 
@@ -68,17 +69,8 @@ class NumberOfClusters(NamedTuple):
         return cls(**{**values, "found": tuple(values["found"]), "curve": tuple(tuple(point) for point in values["curve"])})
 
 
-class _Partition(NamedTuple):
-    clusters: np.ndarray  # integers [n], from 0 on
-    modularity: float
-
-    @property
-    def n_clusters(self) -> int:
-        return int(self.clusters.max()) + 1
-
-
 class _Part(NamedTuple):
-    partitions: list[_Partition]  # one for each of `RESOLUTIONS`
+    partitions: list[Partition]  # one for each of `RESOLUTIONS`
     n_clusters: int
     separation: float
 
@@ -115,7 +107,7 @@ def find_number_of_clusters(
     parts = []
     for number in range(PARTS):
         rng = np.random.default_rng([seed, number])
-        codes = _codes(examples(np.sort(rng.permutation(n)[:size])), seed)
+        codes = components(examples(np.sort(rng.permutation(n)[:size])), seed)
         parts.append(_part(codes, rng, fewest, most))
         tell(f"clusters of part {number + 1} of {PARTS}, {size:,} examples: {parts[-1].n_clusters}")
     found = tuple(part.n_clusters for part in parts)
@@ -129,43 +121,15 @@ def find_number_of_clusters(
         most,
         statistics.mean(part.separation for part in parts if part.n_clusters == chosen),
         _curve(parts),
-        _communities(_graph(gaussian), 1.0, rng).modularity,
+        communities(neighbor_graph(gaussian), 1.0, rng).modularity,
     )
 
 
-def _codes(x: np.ndarray, seed: int) -> np.ndarray:
-    """Principal components, float32 [n, at most COMPONENTS]."""
-    flat = np.asarray(x, np.float32).reshape(len(x), -1)
-    kernel, bias = principal_components(flat, min(COMPONENTS, flat.shape[1]), seed)
-    return flat @ kernel + bias
-
-
-def _graph(codes: np.ndarray) -> sparse.csr_matrix:
-    """The graph in which two examples are joined where one is among the nearest neighbours of the other, [n, n]."""
-    n = len(codes)
-    count = min(NEIGHBORS, n // 4)
-    near = nearest_neighbors(codes, count)
-    directed = sparse.csr_matrix((np.ones(n * count), (np.repeat(np.arange(n), count), near.ravel())), (n, n))
-    return directed.maximum(directed.T).tocsr()
-
-
-def _communities(graph: sparse.csr_matrix, resolution: float, rng: np.random.Generator) -> _Partition:
-    clusters = Leiden(resolution=resolution, random_state=int(rng.integers(2**31))).fit_predict(graph)
-    return _Partition(clusters, float(get_modularity(graph, clusters)))
-
-
 def _part(codes: np.ndarray, rng: np.random.Generator, fewest: int | None, most: int | None) -> _Part:
-    graph = _graph(codes)
-    partitions = [_communities(graph, resolution, rng) for resolution in RESOLUTIONS]
+    graph = neighbor_graph(codes)
+    partitions = [communities(graph, resolution, rng) for resolution in RESOLUTIONS]
     low, high = fewest or 1, most or len(codes)
-    candidates = list(partitions)
-    resolution = RESOLUTIONS[-1]
-    while not any(partition.n_clusters >= low for partition in candidates):
-        resolution *= FINER
-        candidates.append(_communities(graph, resolution, rng))
-    fitting = [partition for partition in candidates if low <= partition.n_clusters <= high]
-    best = max(fitting or [p for p in candidates if p.n_clusters >= low], key=lambda partition: partition.modularity)
-    clusters, apart = merge_nearest(codes, best.clusters, rng, LEAST_SEPARATION, low, high)
+    clusters, apart = merge_nearest(codes, best_partition(graph, partitions, low, high, rng).clusters, rng, LEAST_SEPARATION, low, high)
     return _Part(partitions, int(clusters.max()) + 1, apart)
 
 

@@ -9,7 +9,13 @@ from nvisa_tf.config.networks import AugmentationConfig, BoundConfig, Generative
 from nvisa_tf.config.objectives import OBJECTIVES, Objective
 from nvisa_tf.config.options import check_fields, option
 
-OF_IMAGES = ("contrastive", "mutual_information", "contrastive_information", "best_information")  # initializations that change images
+OF_IMAGES = (
+    "contrastive",
+    "contrastive_communities",
+    "mutual_information",
+    "contrastive_information",
+    "best_information",
+)  # initializations that change images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +164,8 @@ class NVISAOptions(NVISAConfig, StepOptions, ScheduleOptions, BoundConfig):
         "random",
         "initialization: random weights, or an autoencoder's codes clustered by k-means (ae_kmeans), by a Gaussian mixture (ae_gmm), or by "
         "one in their t-SNE or UMAP map (ae_tsne, ae_umap; not in the paper), or the codes of a contrastive network cut into clusters of "
-        "equal size (contrastive; not in the paper), or networks that give clusters themselves, alike however an image is changed, from "
+        "equal size (contrastive; not in the paper) or of any size, as communities of nearest neighbours (contrastive_communities; not in "
+        "the paper), or networks that give clusters themselves, alike however an image is changed, from "
         "random weights (mutual_information, clusters of any size), from the contrastive network's clusters (contrastive_information), or "
         "from whichever does clearly better on images kept from them, without labels, else from both (best_information; none of the three "
         "in the paper), or the best of many linear heads that answer alike for nearest neighbours (neighbor_information, for features; "

@@ -41,6 +41,16 @@ UMAP_AUGMENTED: dict[str, Any] = {
     "ema_momentum": 0.999,
     "eval_epochs": 2.0,
 }
+CONTRASTIVE: dict[str, Any] = {
+    **UMAP_AUGMENTED,
+    "init": "contrastive",
+    "init_epochs": 10,
+    "augment_shear": 0.0,
+    "augment_brightness": 1.0,
+    "epochs": 30,
+    "eps_halving_epochs": 6.0,
+    "learning_rate": 2e-4,
+}
 RANDOM_SMALL: dict[str, Any] = {
     "epochs": 600,
     "n_samples": 5,
@@ -115,16 +125,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "umap_augmented": UMAP_AUGMENTED,
     # The same with nothing that is not installed by default.
     "tsne_augmented": {**UMAP_AUGMENTED, "init": "ae_tsne"},
-    "contrastive_balanced": {
-        **UMAP_AUGMENTED,
-        "init": "contrastive",
-        "init_epochs": 10,
-        "augment_shear": 0.0,
-        "augment_brightness": 1.0,
-        "epochs": 30,
-        "eps_halving_epochs": 6.0,
-        "learning_rate": 2e-4,
-    },
+    "contrastive_balanced": CONTRASTIVE,
+    # The same for clusters that may differ in size (results/unequal.md).
+    "contrastive_communities": {**CONTRASTIVE, "init": "contrastive_communities"},
     # What images get where no preset is named. Training keeps the clusters of the initialization, and is as long as that deserves.
     "information": {
         **UMAP_AUGMENTED,

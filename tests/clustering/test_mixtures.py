@@ -88,7 +88,20 @@ def test_equal_parts_of_the_sphere_are_components_of_other_codes():
     np.testing.assert_allclose(mixture.variances[:, 1], 1, atol=0.3)
 
 
-@pytest.mark.parametrize("method", ["ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", "balanced"])
+def test_communities_are_of_any_size_and_answer_for_all_codes(monkeypatch, rng):
+    monkeypatch.setattr("nvisa_tf.clustering.communities.LARGEST_PART", 300)
+    sizes = (400, 100, 100)
+    codes = np.concatenate([rng.normal(at, 0.5, (n, 3)) for at, n in zip((0, 4, 8), sizes, strict=True)])
+    found = fit_mixture(codes, 3, "communities", seed=0)
+    true = np.repeat(np.arange(3), sizes)
+    assert found.responsibilities.shape == (600, 3)
+    assert found.log_likelihood is None
+    assert clustering_accuracy(true, found.responsibilities.argmax(1)) > 0.99
+    np.testing.assert_array_equal(found.predict(codes), found.responsibilities.argmax(1))
+    np.testing.assert_allclose(sorted(found.weights), np.sort(sizes) / 600, atol=0.01)
+
+
+@pytest.mark.parametrize("method", ["ae_kmeans", "ae_gmm", "ae_tsne", "ae_umap", "balanced", "communities"])
 def test_the_same_seed_gives_the_same_mixture(method, rng):
     codes = rng.normal(size=(200, 2))
     codes = codes / np.linalg.norm(codes, axis=1, keepdims=True) if method == "balanced" else codes

@@ -55,23 +55,6 @@ def test_the_answer_repeats_and_depends_on_the_seed():
     assert found_in(x, seed=1) != found
 
 
-def test_modularity_is_that_of_networkx_formula():
-    # Newman and Girvan's sum over communities, of the graph's edges counted by hand.
-    x = make_blobs(120, centers=3, random_state=0)[0].astype(np.float32)
-    graph = module._graph(x)
-    partition = module._communities(graph, 1.0, np.random.default_rng(0))
-    a = graph.toarray()
-    assert (a == a.T).all()
-    assert set(np.unique(a)) == {0.0, 1.0}
-    assert (np.diag(a) == 0).all()
-    degree, total = a.sum(1), a.sum()
-    expected = 0.0
-    for k in range(partition.n_clusters):
-        inside = partition.clusters == k
-        expected += a[np.ix_(inside, inside)].sum() / total - (degree[inside].sum() / total) ** 2
-    assert partition.modularity == pytest.approx(expected)
-
-
 def test_parts_of_large_data_are_small(monkeypatch):
     monkeypatch.setattr(module, "LARGEST_PART", 60)
     seen = []

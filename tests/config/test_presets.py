@@ -32,7 +32,7 @@ def test_a_better_preset_is_named_where_one_is_known():
     )
 
 
-AVERAGED = ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information", "features")
+AVERAGED = ("umap_augmented", "tsne_augmented", "contrastive_balanced", "contrastive_communities", "information", "features")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -44,7 +44,7 @@ def test_a_model_can_be_compiled_as_each_says(name):
     if config.method == "nvisa":
         compile_for_training(model, config.model, config.train, per_epoch=11)
         assert bool(model.optimizer.use_ema) == (
-            name in ("umap_augmented", "tsne_augmented", "contrastive_balanced", "information", "features")
+            name in ("umap_augmented", "tsne_augmented", "contrastive_balanced", "contrastive_communities", "information", "features")
         )
     else:
         Trainer(model, config, Dataset("images", np.random.default_rng(0).random((20, *shape), np.float32)))

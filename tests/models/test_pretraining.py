@@ -178,6 +178,25 @@ def test_the_initialization_has_clusters_of_the_one_and_codes_of_the_other(data,
     assert clustering_accuracy(data.y, KMeans(2, random_state=0).fit_predict(codes)) < 0.8
 
 
+@pytest.mark.parametrize(("init", "is_unequal"), [("contrastive_communities", True), ("contrastive", False)])
+def test_clusters_of_any_size_are_found_and_the_prior_keeps_their_sizes(data, init, is_unequal):
+    level = np.flatnonzero(data.y == 1)
+    rows = np.sort(np.concatenate([np.flatnonzero(data.y == 0), level[:40]]))  # 200 upright bars, 40 level ones
+    few = Dataset("bars", data.x[rows], data.y[rows])
+    model = model_of(few)
+    trainer = Trainer(model, RUN.replace({"augment": True, "init": init}), few)
+    assert trainer.train() is StopReason.FINISHED
+    report = trainer.stages[2].report
+    assert report["method"] == init
+    weights = np.sort(np.exp(model.prior.logits.numpy()) / np.exp(model.prior.logits.numpy()).sum())
+    if is_unequal:
+        assert report["accuracy"] > 0.95
+        np.testing.assert_allclose(weights, [40 / 240, 200 / 240], atol=0.05)
+    else:  # two clusters of equal size, so that a third of the upright bars is in the wrong one
+        assert report["accuracy"] < 0.8
+        np.testing.assert_allclose(weights, 0.5)
+
+
 def test_an_autoencoder_is_not_asked_for_values_brighter_than_the_brightest(data, augmented):
     autoencoder, contrastive, _ = stages_of(model_of(data), data, RUN.replace({"augment": True}))
     autoencoder.train_step(tf.constant(data.x[:6]))

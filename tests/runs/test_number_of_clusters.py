@@ -23,7 +23,7 @@ def test_the_configuration_gets_the_number():
 
 def test_examples_are_seen_on_the_scale_of_the_model(monkeypatch):
     seen = []
-    monkeypatch.setattr(search, "_codes", lambda x, seed: seen.append(x) or x)
+    monkeypatch.setattr(search, "components", lambda x, seed: seen.append(x) or x)
     data = blobs()
     number_of_clusters(data, RunConfig(), Limits(2, 5))
     scale, shift = input_scaling(data)

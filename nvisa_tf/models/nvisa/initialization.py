@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from nvisa_tf.models.nvisa.model import NVISA
 
 ClusterFinder = AutoencoderStage | ContrastiveStage | MutualInformationStage | NeighborStage
+OF_CONTRASTIVE = {"contrastive": "balanced", "contrastive_communities": "communities"}  # how codes are cut into clusters
 MAX_EXAMPLES = 60_000  # that the mixture is fitted to and q(y|x) is taught on
 LEAST_STEPS = 500  # of the other stages, where few examples make an epoch short
 DISTILLATION_EPOCHS = 10
@@ -86,7 +87,7 @@ def initialization_stages(model: NVISA, data: TrainingData, options: NVISAOption
     found_by: list[ClusterFinder] = [autoencoder]
     keep = {"model": model, "head": autoencoder.head}
     taught_by = None
-    if options.init in ("contrastive", "contrastive_information", "best_information"):
+    if options.init in (*OF_CONTRASTIVE, "contrastive_information", "best_information"):
         taught_by = ContrastiveStage(
             model,
             data.train,
@@ -197,7 +198,8 @@ class DistillationStage(AdamStage):
         self._data.tell(f"{options.init}: {len(part)} codes")
         mixture, predict = self._find(codes)
         # Where clusters were found to be of any size, p(y) says how large; else it is uniform, unless it is to be learned.
-        has_sizes = options.learn_prior_weights or self._found_by.report.get("clusters") == "linked"
+        of_any_size = self._found_by.report.get("clusters") == "linked" or options.init == "contrastive_communities"
+        has_sizes = options.learn_prior_weights or of_any_size
         model.prior.set_mixture(mixture.weights if has_sizes else None, mixture.means, mixture.variances)
         give_code(model.latent_head, self._autoencoder.head)
         set_starting_eps(model, options)
@@ -220,7 +222,7 @@ class DistillationStage(AdamStage):
             return given_clusters(codes, answer.probabilities(part)), lambda data: answer.probabilities(data).argmax(1)
         seed, n_clusters = derived_seed(self._run_seed, 3), self.model.config.n_clusters
         if isinstance(found_by, ContrastiveStage):
-            mixture = fit_mixture(found_by.codes(part), n_clusters, "balanced", seed).among(codes)
+            mixture = fit_mixture(found_by.codes(part), n_clusters, OF_CONTRASTIVE[self._options.init], seed).among(codes)
         else:
             mixture = fit_mixture(codes, n_clusters, self._options.init, seed)
         return mixture, lambda data: mixture.predict(found_by.codes(data).astype(np.float64))
