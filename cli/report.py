@@ -31,11 +31,13 @@ def run(flags: argparse.Namespace) -> int:
         from nvisa_tf.evaluation.warnings import warnings_of
         from nvisa_tf.report import write_report
         from nvisa_tf.runs import workflows
+        from nvisa_tf.runs.outliers import load_outlier_detector
     model, config, _ = workflows.load_run(flags.run)
     splits = workflows.load_run_splits(directory, config, flags.data_dir or "")
     directory.check_data(splits.train.fingerprint())
     reference = Reference.load(directory.reference_file) if directory.reference_file.is_file() else None  # runs of before have none
-    found = assign(model, splits.parts(), reference)
+    detector = load_outlier_detector(directory, model, config, flags.data_dir or "")
+    found = assign(model, splits.parts(), reference, detector.shown_novelty(model))
     n_clusters = model.config.n_clusters
     report = directory.report()
     if "warnings" not in report:

@@ -6,7 +6,7 @@ Shapes: n examples, K clusters, D dimensions of the embedding, m training exampl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ class Assignments(NamedTuple):
       typicality: the share of the training examples of the cluster that lie at least as far from its mean, float32 [n]; 1: most typical.
       error: the mean squared error of the reconstruction on the model's scale, float32 [n]; None of a model that makes none.
       embedding: where they lie in the latent space, float32 [n, D]; of a model that has none, the clusters' probabilities.
+      novelty: how unlike the training data they are, float32 [n]: above 1 they are outliers; None where that was not asked for.
     """
 
     names: np.ndarray
@@ -50,6 +51,7 @@ class Assignments(NamedTuple):
     typicality: np.ndarray
     error: np.ndarray | None
     embedding: np.ndarray
+    novelty: np.ndarray | None = None
 
 
 class Reference(NamedTuple):
@@ -106,13 +108,19 @@ class Reference(NamedTuple):
         return cls(**load_arrays(path, cls._fields))
 
 
-def assign(model: ClusteringModel, parts: Sequence[tuple[str, Dataset]], reference: Reference | None = None) -> Assignments:
+def assign(
+    model: ClusteringModel,
+    parts: Sequence[tuple[str, Dataset]],
+    reference: Reference | None = None,
+    novelty: Callable[[Dataset], np.ndarray] | None = None,
+) -> Assignments:
     """The model's answers for all examples of some data sets, in the order of the file that they are from.
 
     Args:
       model: any clustering model.
       parts: data sets by the name of their split, as `Splits.parts` gives them.
       reference: what typicality is measured against; None: these examples themselves.
+      novelty: that of a data set's examples, float32 [n].
 
     Raises:
       ValueError: examples of another shape than the model's, or values that are not finite.
@@ -137,6 +145,7 @@ def assign(model: ClusteringModel, parts: Sequence[tuple[str, Dataset]], referen
         typicality=np.zeros(len(q), np.float32),
         error=np.concatenate(errors) if errors else None,
         embedding=z,
+        novelty=None if novelty is None else np.concatenate([novelty(data) for _, data in parts]),
     )
     found = _in_order(found, [data.places for _, data in parts])
     reference = Reference.of(q.shape[1], found) if reference is None else reference

@@ -28,6 +28,7 @@ from nvisa_tf.evaluation.novelty import load_arrays
 from nvisa_tf.evaluation.pieces import pieces
 from nvisa_tf.io.files import replacing
 
+SHOWN_RATE = 0.01  # of false alarms, in reports
 FITTED = 10_000  # examples at most that means and components are of, and that limits are taken from
 FITTED_VALUES = 20_000_000  # in all of them at most, 80 MB, unless `LEAST` examples have more
 COMPONENTS = 256  # at most
@@ -196,6 +197,10 @@ class OutlierDetector(NamedTuple):
         limits = self.limits(rate)
         found = [(self.distances.measure(part) / limits).max(1) for part in _scaled(model, data)]
         return np.concatenate(found).astype(np.float32)
+
+    def shown_novelty(self, model: Clusters) -> Callable[[Dataset], np.ndarray] | None:
+        """`novelty` at the rate that reports show, `SHOWN_RATE`; None where that cannot be told from so few examples."""
+        return None if self.smallest_rate() > SHOWN_RATE else lambda data: self.novelty(model, data, SHOWN_RATE)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file."""

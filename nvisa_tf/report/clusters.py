@@ -39,6 +39,38 @@ def cluster_sections(content: dict[str, Any], pictures: Sequence[str], names: Se
     return Markup('<p>{}</p><div class="cards{}">{}</div>{}').format(text, layout, cards, _means(content, names))
 
 
+def outlier_section(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:
+    """The examples that are unlike all others; pages of versions before have nothing of them."""
+    found = content.get("outliers")
+    if found is None:
+        return NOTHING
+    count, rate, shown = found["count"], percent(found["rate"]), found["shown"]
+    share, is_or_are = percent(count / content["n"]), "is" if count == 1 else "are"
+    text = (
+        f"{counted(count, content['word'])} of {content['n']:,} ({share}) {is_or_are} unlike the training data, at limits that take {rate} "
+        f"of {content['word']}s like the training data for outliers too."
+    )
+    if count > len(shown):
+        text += f" The {len(shown)} most unlike are shown."
+    if not shown:
+        return Markup("<p>{}</p>").format(text)
+    if pictures:
+        pixels = " pixels" if min(content["shape"][:2]) <= PIXELS else ""
+        items = NOTHING.join(_thumbnail("unlike", example, pictures, names) for example in shown)
+        return Markup('<p>{}</p><ul class="gallery{}">{}</ul>').format(text, pixels, items)
+    rows = NOTHING.join(
+        Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
+            example["name"], f"{example['novelty']:.3g}", names[example["cluster"]]
+        )
+        for example in shown
+    )
+    return Markup(
+        '<p>{}</p><div class="scroll card" tabindex="0" role="region" aria-label="Outliers"><table>'
+        '<thead><tr><th scope="col">{}</th><th scope="col">distance, 1 is the limit</th><th scope="col">nearest cluster</th></tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(text, content["id_name"], rows)
+
+
 def _cluster(content: dict[str, Any], cluster: dict[str, Any], pictures: Sequence[str], names: Sequence[str]) -> Markup:
     k, size = cluster["cluster"], content["sizes"][cluster["cluster"]]
     facts = [counted(size, content["word"]), percent(size / content["n"]), f"mean probability {percent(cluster['certainty'])}"]

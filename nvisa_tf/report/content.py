@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from nvisa_tf.clustering.metrics import clustering_scores, confusion_matrix
 from nvisa_tf.config.run import RunConfig
 from nvisa_tf.data import Dataset, Splits
+from nvisa_tf.evaluation.detector import SHOWN_RATE
 from nvisa_tf.evaluation.examples import Examples
 from nvisa_tf.evaluation.hierarchy import Hierarchy
 from nvisa_tf.evaluation.thumbnails import spread, value_range
@@ -29,6 +30,7 @@ FEATURES = 6  # of a cluster's profile
 MAP_VALUES = 4  # of a row, on the map
 CHUNK = 1_000  # rows read at a time
 TABLE_CELLS = 1_500  # of the table of all means
+SHOWN_OUTLIERS = 24
 DRAWN_CLUSTERS = 60  # whose hierarchy is drawn
 LISTED = 5  # examples named where there are no pictures
 CONFUSION_CELLS = 1_600
@@ -62,8 +64,9 @@ def content_of(
     shown = np.sort(np.argsort(-sizes, kind="stable")[:SHOWN_CLUSTERS])
     pictures: list[str] = []
     clusters = [_cluster(found, data, int(k), LISTED if features else 0, len(shown)) for k in shown if sizes[k]]
+    outliers = _outliers(found)
     if as_pictures:
-        pictures = _add_pictures(examples, clusters)
+        pictures = _add_pictures(examples, clusters, outliers)
     else:
         assert features is not None
         for cluster in clusters:
@@ -85,6 +88,7 @@ def content_of(
         "map": _map(examples, found, features, pictures, config.train.seed),
         "number_of_clusters": run.data_info().get("number_of_clusters"),
         "hierarchy": _hierarchy(found),
+        "outliers": outliers,
         "curves": curves(run.metrics(), run.stages(), splits.test is not splits.train),
         "scores": _scores(found, data, report),
         "left_out": [[str(name), str(why)] for name, why in data.origin.left_out[:LEFT_OUT]],
@@ -152,9 +156,20 @@ def _example(found: Assignments, i: int) -> dict[str, Any]:
     }
 
 
-def _add_pictures(examples: Examples, clusters: list[dict[str, Any]]) -> list[str]:
+def _outliers(found: Assignments) -> dict[str, Any] | None:
+    """How many examples are unlike the training data, and the most unlike of them; None where that was not asked for."""
+    if found.novelty is None:
+        return None
+    beyond = np.flatnonzero(found.novelty > 1)
+    farthest = beyond[np.argsort(-found.novelty[beyond], kind="stable")[:SHOWN_OUTLIERS]]
+    shown = [{**_example(found, int(i)), "cluster": int(found.cluster[i]), "novelty": float(f"{found.novelty[i]:.4g}")} for i in farthest]
+    return {"count": len(beyond), "rate": SHOWN_RATE, "shown": shown}
+
+
+def _add_pictures(examples: Examples, clusters: list[dict[str, Any]], outliers: dict[str, Any] | None) -> list[str]:
     """Pictures of all examples that are shown, to which they then refer."""
     shown = [example for cluster in clusters for group in cluster["groups"].values() for example in group]
+    shown += outliers["shown"] if outliers else []
     for i, example in enumerate(shown):
         example["picture"] = i
     return pictures_of(examples, np.array([example["place"] for example in shown], np.int64), value_range(examples))

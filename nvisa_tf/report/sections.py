@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nvisa_tf.report.charts import bar, dendrogram, line_chart
-from nvisa_tf.report.clusters import cluster_sections
+from nvisa_tf.report.clusters import cluster_sections, outlier_section
 from nvisa_tf.report.text import MEASURES, counted, number_of_clusters, percent, score
 
 NOTHING = Markup("")
@@ -26,6 +26,7 @@ def body(content: dict[str, Any], pictures: Sequence[str], names: Sequence[str])
         ("sizes", "Sizes", _sizes(content, names)),
         ("number", "Number of clusters", _number(content)),
         ("clusters", "Clusters", cluster_sections(content, pictures, names)),
+        ("outliers", "Outliers", outlier_section(content, pictures, names)),
         ("hierarchy", "Nearby clusters", _hierarchy(content, names)),
         ("map", "Map", _map(content, pictures, names)),
         ("training", "Training", _training(content)),

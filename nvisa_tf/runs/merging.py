@@ -91,7 +91,7 @@ class Mergeable(NamedTuple):
         write_names(run, _joined_names(given_names(self.run), groups))
         before = self.run.report()
         report = {**score(model, self.splits, config, bound_samples(config)), **{key: before[key] for key in OF_THE_RUN if key in before}}
-        write_results(run, config, self.splits, report, model, assign(model, self.splits.parts()))
+        write_results(run, config, self.splits, report, model)
         return run
 
 

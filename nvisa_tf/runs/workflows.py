@@ -230,15 +230,13 @@ def finish_run(trainer: Trainer, config: RunConfig, splits: Splits) -> dict[str,
             report["ended_early"] = why
         if run.init():
             report["initialization"] = run.init()
-        write_results(run, config, splits, report, model, assign(model, splits.parts()))
+        write_results(run, config, splits, report, model)
     if run.metrics():
         save_curves(run.plots / "curves.png", run.metrics())
     return report
 
 
-def write_results(
-    run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str, Any], model: ClusteringModel, found: Assignments
-) -> None:
+def write_results(run: RunDirectory, config: RunConfig, splits: Splits, report: dict[str, Any], model: ClusteringModel) -> None:
     """Write a model's report, whose warnings are added, every example's cluster and the pictures.
 
     Args:
@@ -247,8 +245,10 @@ def write_results(
       splits: its data.
       report: what `score` gave, and more.
       model: what is answered by.
-      found: its answers for all examples of `splits.parts()`.
     """
+    detector = OutlierDetector.of(model, splits.train, splits.test)
+    detector.save(run.outliers_file)
+    found = assign(model, splits.parts(), novelty=detector.shown_novelty(model))
     report["warnings"] = _warnings(report, run, len(splits.train), found, model)
     _write_answers(run, config, splits, found, report, model)
     run.write_report(report)  # by which the run counts as done
@@ -272,7 +272,6 @@ def _write_answers(
     """Write clusters.csv, the page, TensorBoard's projector, and what later examples are compared with."""
     n_clusters = model.config.n_clusters
     Reference.of(n_clusters, found).save(run.reference_file, Inputs.of(model, splits.train))
-    OutlierDetector.of(model, splits.train, splits.test).save(run.outliers_file)
     answers = table_of(found, splits.parts(), given_names(run), n_clusters, split=True)
     write_columns(run.clusters_file, answers.columns, answers.blank)
     names = read_names(run, n_clusters)
