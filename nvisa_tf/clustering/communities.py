@@ -1,7 +1,7 @@
 """Communities of the graph of nearest neighbours: groups of examples with many neighbours among each other and few elsewhere.
 
 They may be of any size and shape, where k-means cuts groups of about equal size. Modularity (Newman and Girvan, 2004) says how much
-more edges lie within communities than by chance, and the Leiden method (Traag et al., 2019) looks for those that have the most of it.
+more edges lie within communities than by chance, and the Louvain method (Blondel et al., 2008) looks for those that have the most of it.
 
 Shapes: n examples, d values of one, D dimensions of a code, K clusters.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sknetwork.clustering import Leiden, get_modularity
+from sknetwork.clustering import Louvain, get_modularity
 
 from nvisa_tf.clustering.neighbors import nearest_neighbors, principal_components
 from nvisa_tf.clustering.separation import merge_nearest
@@ -61,7 +61,9 @@ def neighbor_graph(codes: np.ndarray) -> sparse.csr_matrix:
 
 def communities(graph: sparse.csr_matrix, resolution: float, rng: np.random.Generator) -> Partition:
     """The communities of a graph [n, n]; a higher resolution gives more of them."""
-    clusters = Leiden(resolution=resolution, random_state=int(rng.integers(2**31))).fit_predict(graph)
+    # Not Leiden, which scikit-network draws for by the C library's global generator, so that it does not repeat.
+    louvain = Louvain(resolution=resolution, shuffle_nodes=True, random_state=int(rng.integers(2**31)))
+    clusters = louvain.fit_predict(graph)
     return Partition(clusters, float(get_modularity(graph, clusters)))
 
 

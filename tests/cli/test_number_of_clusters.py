@@ -68,6 +68,7 @@ def test_a_range_is_a_limit_and_is_said(cli, blobs_npy, tmp_path):
     assert " It was to be from 4 to 6." in out
 
 
+@pytest.mark.slow
 def test_restarts_have_the_number_that_was_found_once(cli, blobs_npy, tmp_path, forked_runs):
     words = ["train", "--dataset", blobs_npy, "--out", tmp_path / "runs", "--n-clusters", "auto", "--restarts", 2, *TINY]
     code, out, _ = cli(*words)

@@ -38,7 +38,8 @@ def test_digits():
     assert 9 <= found_in(load_digits().data / 16).chosen <= 12
 
 
-def test_limits_hold():
+def test_limits_hold(monkeypatch):
+    monkeypatch.setattr(module, "PARTS", 2)
     x = wine()
     assert found_in(x, fewest=5, most=8).chosen == 5  # nothing divides more than three, so as few as may be
     assert found_in(x, fewest=40, most=60).chosen >= 40  # which no usual resolution gives
@@ -48,7 +49,8 @@ def test_limits_hold():
     assert (few.fewest, few.most) == (2, 3)
 
 
-def test_the_answer_repeats_and_depends_on_the_seed():
+def test_the_answer_repeats_and_depends_on_the_seed(monkeypatch):
+    monkeypatch.setattr(module, "PARTS", 2)
     x = make_blobs(80, centers=3, random_state=1, cluster_std=2.0)[0]
     found = found_in(x)
     assert found_in(x) == found

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import gaussian_kde, norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from nvisa_tf.clustering.separation import LARGEST, discriminant, merge_nearest, separation, valley_depth
@@ -53,6 +53,18 @@ def test_no_more_examples_are_looked_at_than_of_the_smaller_cluster(monkeypatch)
     seen.clear()
     separation(a, b, np.random.default_rng(0))
     assert set(seen) == {(LARGEST, LARGEST // 2)}
+
+
+@pytest.mark.parametrize(("n", "distance"), [(40, 2.0), (40, 5.0), (500, 0.0), (500, 3.0), (500, 5.0)])
+def test_the_valley_is_that_of_scipys_kernel_density_estimate(n, distance):
+    rng = np.random.default_rng(1)
+    values, side = np.concatenate([rng.normal(size=n), rng.normal(size=n) + distance]), np.arange(2 * n) >= n
+    low, high = sorted((np.median(values[side]), np.median(values[~side])))
+    grid = np.linspace(values.min(), values.max(), 2_000)
+    density = gaussian_kde(values)(grid)
+    deepest = min(np.flatnonzero((grid >= low) & (grid <= high)), key=lambda i: density[i])
+    expected = 1 - density[deepest] / min(density[: deepest + 1].max(), density[deepest:].max())
+    assert valley_depth(values, side) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_valley_of_density_by_hand():

@@ -10,6 +10,11 @@ from nvisa_tf.data.dataset import of_unit_length
 from nvisa_tf.runs.number_of_clusters import number_of_clusters
 
 
+@pytest.fixture(autouse=True)
+def few_parts(monkeypatch):
+    monkeypatch.setattr(search, "PARTS", 2)
+
+
 def blobs(centers=3):
     x, y = make_blobs(100, centers=centers, n_features=4, random_state=3)
     return Dataset("blobs", (1000 * x).astype(np.float32), y, None)
@@ -44,6 +49,8 @@ def test_labels_change_nothing():
 
 def test_one_cluster_is_none_to_train():
     data = Dataset("noise", np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32), None, None)
-    with pytest.raises(ValueError, match=r"noise: nothing is seen .* 1, 1, 1, 1, 1\); give n_clusters a number, or a range such as 2-10"):
+    with pytest.raises(
+        ValueError, match=r"noise: nothing is seen .* in 2 random parts of them: 1, 1\); give n_clusters a number, or a range such as 2-10"
+    ):
         number_of_clusters(data, RunConfig(), Limits())
     assert number_of_clusters(data, RunConfig(), Limits(2, 10))[0].chosen == 2
