@@ -1,8 +1,8 @@
 """How many clusters data have, without labels: communities of the graph of nearest neighbours, and whether a valley divides each two.
 
-The partition of largest modularity (Newman and Girvan, 2004), found by the Louvain method (Blondel et al., 2008) at several resolutions, needs
-no number of clusters. It cuts large clusters in pieces beside small ones, and a single Gaussian too, so communities without a valley of
-density between them are merged (`nvisa_tf.clustering.separation`). All is done for several random parts of the data: where they give
+The partition of largest modularity (Newman and Girvan, 2004), found by the Louvain method (Blondel et al., 2008) at several resolutions,
+needs no number of clusters. It cuts large clusters in pieces beside small ones, and a single Gaussian too, so communities without a valley
+of density between them are merged (`nvisa_tf.clustering.separation`). All is done for several random parts of the data: where they give
 other numbers, these are as plausible.
 
 Shapes: n examples, d values of one.
