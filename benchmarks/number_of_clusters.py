@@ -71,6 +71,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", required=True, help="names or files")
     parser.add_argument("--features", nargs="*", default=[], help="those of them that are features of photos, whose length says nothing")
+    parser.add_argument("--no-others", action="store_true", help="leave the other criteria out, which take most of the time")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
     parser.add_argument("--out", required=True, help="a .csv file, to which rows are added")
     flags = parser.parse_args()
@@ -87,7 +88,7 @@ def main():
             except ValueError as error:  # nothing divides the data
                 chosen, each = 1, str(error).split(": ")[-1].split(")")[0].replace(",", "")
             seconds = time.monotonic() - began
-            others = of_others(unlabelled, config, seed)
+            others = {} if flags.no_others else of_others(unlabelled, config, seed)
             rows.append([Path(name).stem, len(data), len(np.unique(data.y)), seed, chosen, each, f"{seconds:.0f}", *others.values()])
             print(*rows[-1], flush=True)
     new = not Path(flags.out).exists()

@@ -28,6 +28,9 @@ def run(flags: argparse.Namespace) -> int:
     if left_out := info["data"].get("left_out"):
         print(f"left out  {left_out} files or rows; clusters.csv says why")
     model, train = config.model, config.train
+    if merged := info["data"].get("merged"):
+        groups = "; ".join(" and ".join(map(str, group)) for group in merged["groups"] if len(group) > 1)
+        print(f"merged    clusters {groups} of {merged['run']}, which is what was trained")
     if found := directory.data_info().get("number_of_clusters"):
         print(f"found     {number_of_clusters(found)}")
     print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")

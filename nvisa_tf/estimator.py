@@ -81,7 +81,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
       labels_: the clusters of what it was trained on, int64 [n].
       outlier_detector_: what tells outliers, an `nvisa_tf.evaluation.detector.OutlierDetector`; None where none are asked for.
       n_clusters_: K.
-      number_of_clusters_: how K was found, a `nvisa_tf.clustering.number_of_clusters.NumberOfClusters`; None where it was given.
+      number_of_clusters_: how K was found, a `nvisa_tf.clustering.number_of_clusters.NumberOfClusters`; None where it was given, or
+        kept by a warm start from a fit that it was given.
       n_iter_: passes over X in the last stage of training.
       seed_: the seed that was used.
       n_features_in_: the values of an example.
@@ -283,6 +284,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         elif given := sorted(OF_BACKBONE & set(options)):
             raise ValueError(f"options has {given[0]}, which goes with a backbone, and there is none; leave it out.")
         to_be_found = limits_of(self.n_clusters) is not None
+        if isinstance(self.n_clusters, str) and not to_be_found:
+            raise ValueError(f"n_clusters is {self.n_clusters!r}; it must be a whole number, 'auto', or a range such as '2-30'.")
         return default.replace({**chosen, **options, **({} if to_be_found else {"n_clusters": self.n_clusters}), "seed": seed})
 
     def _with_number(self, config: RunConfig, data: Dataset, before: ClusteringModel | None) -> tuple[RunConfig, NumberOfClusters | None]:
@@ -291,7 +294,12 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         if limits is None:
             return config, None
         if before is not None:
-            return config.replace({"n_clusters": before.config.n_clusters}), self.number_of_clusters_
+            count = before.config.n_clusters
+            if limits.fewest is not None and limits.most is not None and not limits.fewest <= count <= limits.most:
+                raise ValueError(
+                    f"n_clusters is {self.n_clusters}, and a warm start keeps the {count} clusters of the last fit; set one of the two."
+                )
+            return config.replace({"n_clusters": count}), self.number_of_clusters_
         from nvisa_tf.runs.number_of_clusters import number_of_clusters  # it loads what few fits need
 
         found, config = number_of_clusters(data, config, limits)

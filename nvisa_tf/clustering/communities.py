@@ -44,10 +44,18 @@ class Partition(NamedTuple):
 
 
 def components(x: np.ndarray, seed: int) -> np.ndarray:
-    """Principal components of examples [n, ...], float32 [n, at most COMPONENTS]; ValueError where all are the same."""
+    """Principal components of examples [n, ...], float32 [n, at most COMPONENTS].
+
+    Raises:
+      ValueError: all are the same, or their values are too large to be squared.
+    """
     flat = np.asarray(x, np.float32).reshape(len(x), -1)
-    kernel, bias = principal_components(flat, min(COMPONENTS, flat.shape[1]), seed)
-    return flat @ kernel + bias
+    with np.errstate(over="ignore", invalid="ignore"):
+        kernel, bias = principal_components(flat, min(COMPONENTS, flat.shape[1]), seed)
+        codes = flat @ kernel + bias
+    if not np.isfinite(codes).all():
+        raise ValueError("The values of the examples are too large to be compared; divide them first.")
+    return codes
 
 
 def neighbor_graph(codes: np.ndarray) -> sparse.csr_matrix:

@@ -103,7 +103,8 @@ def find_number_of_clusters(
         raise ValueError(f"The number of clusters is to be from {fewest} to {most}; give two numbers from 2 on, the smaller one first.")
     size = min(LARGEST_PART, int(PART * n), max(FEWEST_EXAMPLES, LARGEST_VALUES // n_values))
     if n < FEWEST_EXAMPLES or size < (fewest or 0):
-        raise ValueError(f"There are {n:,} examples, too few to find how many clusters they have; give the number of clusters.")
+        what = f"{fewest} clusters in parts of {size:,} of them" if size < (fewest or 0) else "how many clusters they have"
+        raise ValueError(f"There are {n:,} examples, too few to find {what}; give a smaller range, or the number of clusters.")
     parts = []
     for number in range(PARTS):
         rng = np.random.default_rng([seed, number])

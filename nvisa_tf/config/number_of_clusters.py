@@ -21,10 +21,10 @@ def limits_of(value: Any) -> Limits | None:
     """
     if value == "auto":
         return Limits()
-    found = re.fullmatch(r"(\d+)-(\d+)", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([0-9]+)-([0-9]+)", value) if isinstance(value, str) else None
     if found is None:
         return None
     fewest, most = int(found[1]), int(found[2])
     if not 2 <= fewest < most:
-        raise ValueError(f"n_clusters is {value}; a range is of two numbers from 2 on, the smaller one first, such as 2-30.")
+        raise ValueError(f"n_clusters is {value}; a range is of two numbers from 2 on, the first below the second, such as 2-30.")
     return Limits(fewest, most)

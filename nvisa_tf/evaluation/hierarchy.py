@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
@@ -69,8 +69,11 @@ class Hierarchy(NamedTuple):
             raise ValueError(
                 f"The {len(self.clusters)} clusters that have examples cannot be {count}; give a number from 2 on that is less."
             )
-        numbers = fcluster(self.joins, count, "maxclust") if len(self.clusters) > 1 else np.ones(1)
-        found = [[k for k, number in zip(self.clusters, numbers, strict=True) if number == group] for group in np.unique(numbers)]
+        nodes = [[k] for k in self.clusters]
+        for first, second, *_ in self.joins[: len(self.clusters) - count]:  # not by a distance, which several joins may have
+            nodes.append(nodes[int(first)] + nodes[int(second)])
+            nodes[int(first)] = nodes[int(second)] = []
+        found = [node for node in nodes if node]
         max(found, key=len).extend(set(range(n_clusters)) - set(self.clusters))
         return sorted(sorted(group) for group in found)
 

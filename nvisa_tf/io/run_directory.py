@@ -106,7 +106,8 @@ class RunDirectory:
     def check_vacant(self) -> None:
         """Raise ValueError where anything stands but what a `create` leaves that was killed on its way."""
         if self.path.exists() and not (self.path.is_dir() and (self._abandoned() or not any(self.path.iterdir()))):
-            go_on = f", or --resume {self.path}" if self.info_file.is_file() else ""
+            is_trained = self.info_file.is_file() and not self.data_info().get("merged")
+            go_on = f", or --resume {self.path}" if is_trained else ""
             raise ValueError(f"{self.path} is not empty, and a run never overwrites anything; choose another --out{go_on}.")
 
     def _abandoned(self) -> bool:

@@ -261,6 +261,8 @@ def write_results(run: RunDirectory, config: RunConfig, splits: Splits, report: 
 
 
 def _warnings(report: dict[str, Any], run: RunDirectory, n_train: int, found: Assignments, model: ClusteringModel) -> list[str]:
+    if run.data_info().get("merged"):  # warnings say how to train otherwise
+        return []
     bound = report.get("held_out_iw_bound", math.nan if "density" in model.capabilities else None)
     sizes = cluster_sizes(found.cluster, model.config.n_clusters).tolist()
     return warnings_of({**report, "held_out_iw_bound": bound}, run.metrics(), n_train=n_train, sizes=sizes)

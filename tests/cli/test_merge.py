@@ -62,7 +62,9 @@ def test_a_merged_run_is_a_run(five, cli, tmp_path):
     assert "Nearby clusters" in page
     assert cli("predict", out, "--input", five.parent / "blobs.npz", "--output", tmp_path / "new.csv", "--outliers", "0.05")[0] == 0
     assert cli("evaluate", out)[1].count("accuracy") >= 1
-    assert "3 clusters" in cli("info", out)[1]
+    about = cli("info", out)[1]
+    assert "3 clusters" in about
+    assert f" of {five}, which is what was trained" in about
     code, said, _ = cli("export", out, "--format", "tflite")
     assert code == 0
     assert "100.00% of" in said

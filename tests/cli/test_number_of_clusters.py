@@ -82,7 +82,10 @@ def test_restarts_have_the_number_that_was_found_once(cli, blobs_npy, tmp_path, 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("30-2", "argument --n-clusters: n_clusters is 30-2; a range is of two numbers from 2 on, the smaller one first, such as 2-30;"),
+        (
+            "30-2",
+            "argument --n-clusters: n_clusters is 30-2; a range is of two numbers from 2 on, the first below the second, such as 2-30;",
+        ),
         ("many", "argument --n-clusters: 'many' is neither a number, nor auto, nor a range such as 2-30;"),
         ("1", "n_clusters is 1; it must be at least 2."),
         ("-3", "n_clusters is -3; it must be at least 1."),

@@ -87,7 +87,11 @@ def test_what_was_found_comes_back_from_json():
     ("n", "limits", "says"),
     [
         (19, {}, "There are 19 examples, too few"),
-        (100, {"fewest": 90, "most": 95}, "There are 100 examples, too few"),
+        (
+            100,
+            {"fewest": 90, "most": 95},
+            "There are 100 examples, too few to find 90 clusters in parts of 80 of them; give a smaller range",
+        ),
         (100, {"fewest": 1, "most": 5}, "from 1 to 5"),
         (100, {"fewest": 5, "most": 4}, "from 5 to 4"),
     ],

@@ -47,6 +47,14 @@ def test_a_count_that_cannot_be(count):
         Hierarchy.of(*three()).groups(count, 4)
 
 
+def test_there_are_as_many_groups_as_are_asked_for_where_distances_are_equal():
+    corners = np.repeat([[0.0, 0], [0, 9], [9, 0], [9, 9]], 5, 0)
+    for z in (corners, np.zeros((20, 2))):
+        found = Hierarchy.of(z, np.repeat(np.arange(4), 5))
+        assert [len(found.groups(count, 4)) for count in (1, 2, 3, 4)] == [1, 2, 3, 4]
+        assert all(sorted(k for group in found.groups(count, 4) for k in group) == [0, 1, 2, 3] for count in (1, 2, 3, 4))
+
+
 def test_clusters_of_single_examples_and_of_equal_ones_have_a_distance():
     z = np.array([[0.0, 0], [0, 0], [5, 5], [9, 9]])
     found = Hierarchy.of(z, np.array([0, 0, 1, 2]))
