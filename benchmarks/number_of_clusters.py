@@ -83,7 +83,7 @@ def main():
             unlabelled = dataclasses.replace(data, y=None)
             began = time.monotonic()
             try:
-                found = number_of_clusters(unlabelled, config, Limits())[0]
+                found = number_of_clusters(unlabelled, config, Limits())[1]
                 chosen, each = found.chosen, " ".join(map(str, found.found))
             except ValueError as error:  # nothing divides the data
                 chosen, each = 1, str(error).split(": ")[-1].split(")")[0].replace(",", "")

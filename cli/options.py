@@ -174,14 +174,9 @@ def auto_or_float(text: str) -> float | str:
 def number_of_clusters(text: str) -> int | Limits:
     """Parse "10", "auto" or "2-30"; argparse turns the error into its own sentence."""
     try:
-        if limits := limits_of(text):
-            return limits
+        return limits_of(text) or int(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from None
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number, nor auto, nor a range such as 2-30") from None
 
 
 CONVERSIONS: dict[Any, tuple[Any, str]] = {

@@ -93,7 +93,7 @@ def run(flags: argparse.Namespace) -> int:
     if limits is not None:
         from nvisa_tf.runs.number_of_clusters import number_of_clusters  # it loads what most runs do not need
 
-        found, config = number_of_clusters(splits.train, config, limits, lambda text: print(text, flush=True))
+        config, found = number_of_clusters(splits.train, config, limits, lambda text: print(text, flush=True))
         number = found.as_dict()
         print(f"Found {in_words(number)}", flush=True)
     if flags.restarts is not None:

@@ -283,10 +283,8 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
             options = {option: value for option, value in options.items() if option not in OF_BACKBONE}
         elif given := sorted(OF_BACKBONE & set(options)):
             raise ValueError(f"options has {given[0]}, which goes with a backbone, and there is none; leave it out.")
-        to_be_found = limits_of(self.n_clusters) is not None
-        if isinstance(self.n_clusters, str) and not to_be_found:
-            raise ValueError(f"n_clusters is {self.n_clusters!r}; it must be a whole number, 'auto', or a range such as '2-30'.")
-        return default.replace({**chosen, **options, **({} if to_be_found else {"n_clusters": self.n_clusters}), "seed": seed})
+        number = {"n_clusters": self.n_clusters} if limits_of(self.n_clusters) is None else {}
+        return default.replace({**chosen, **options, **number, "seed": seed})
 
     def _with_number(self, config: RunConfig, data: Dataset, before: ClusteringModel | None) -> tuple[RunConfig, NumberOfClusters | None]:
         """The configuration with the number of clusters, where that is to be found; a warm start keeps the number of the last fit."""
@@ -294,16 +292,11 @@ class NVISAClustering(ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transformer
         if limits is None:
             return config, None
         if before is not None:
-            count = before.config.n_clusters
-            if limits.fewest is not None and limits.most is not None and not limits.fewest <= count <= limits.most:
-                raise ValueError(
-                    f"n_clusters is {self.n_clusters}, and a warm start keeps the {count} clusters of the last fit; set one of the two."
-                )
-            return config.replace({"n_clusters": count}), self.number_of_clusters_
+            limits.check_kept(before.config.n_clusters)
+            return config.replace({"n_clusters": before.config.n_clusters}), self.number_of_clusters_
         from nvisa_tf.runs.number_of_clusters import number_of_clusters  # it loads what few fits need
 
-        found, config = number_of_clusters(data, config, limits)
-        return config, found
+        return number_of_clusters(data, config, limits)
 
 
 def _seed(random_state: Any) -> int:

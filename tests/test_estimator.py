@@ -256,7 +256,7 @@ def test_the_number_of_clusters_is_found(make_blobs, eagerly):
     assert (given.n_clusters_, given.number_of_clusters_) == (2, None)
     with pytest.raises(ValueError, match="n_clusters is 5-8, and a warm start keeps the 3 clusters of the last fit"):
         clusterer.set_params(n_clusters="5-8").fit(x)
-    with pytest.raises(ValueError, match="n_clusters is 'many'; it must be a whole number, 'auto', or a range such as '2-30'"):
+    with pytest.raises(ValueError, match="n_clusters is 'many'; it must be a whole number, auto, or a range such as 2-30"):
         NVISAClustering("many", options=options).fit(x)
 
 

@@ -11,7 +11,7 @@ Shapes: n examples, d values of one.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,19 +54,9 @@ class NumberOfClusters(NamedTuple):
     curve: tuple[tuple[float, float, float], ...]
     modularity_of_gaussian: float
 
-    @property
-    def plausible(self) -> tuple[int, int]:
-        """The least and the largest number that a part of the data has."""
-        return min(self.found), max(self.found)
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
         return {**self._asdict(), "found": list(self.found), "curve": [list(point) for point in self.curve]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NumberOfClusters:
-        """What `as_dict` made plain values of."""
-        return cls(**{**values, "found": tuple(values["found"]), "curve": tuple(tuple(point) for point in values["curve"])})
 
 
 class _Part(NamedTuple):

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from sklearn.covariance import ledoit_wolf
-from sklearn.neighbors import NearestNeighbors
+
+from nvisa_tf.clustering.neighbors import nearest_neighbors
 
 LARGEST = 1_000  # examples of a cluster that are looked at
 SMALLEST = 8  # examples of the smaller cluster, two a side of each half at least; under it no valley can be seen
@@ -114,5 +115,5 @@ def _near(x: np.ndarray, members: dict[int, np.ndarray]) -> list[tuple[int, int]
     names = list(members)
     means = np.stack([x[rows].mean(0) for rows in members.values()])
     count = min(COMPARED, len(names) - 1)
-    near = NearestNeighbors(n_neighbors=count).fit(means).kneighbors(return_distance=False)
+    near = nearest_neighbors(means, count)
     return sorted({(min(names[i], names[j]), max(names[i], names[j])) for i, row in enumerate(near) for j in row})

@@ -15,8 +15,8 @@ from nvisa_tf.data.dataset import scaled
 
 def number_of_clusters(
     data: Dataset, config: RunConfig, limits: Limits, tell: Callable[[str], None] = lambda text: None
-) -> tuple[NumberOfClusters, RunConfig]:
-    """How many clusters there are among the training examples, and the configuration with that number; no label is looked at.
+) -> tuple[RunConfig, NumberOfClusters]:
+    """The configuration with the number of clusters among the training examples, and how it was found; no label is looked at.
 
     Args:
       data: what to learn from.
@@ -40,4 +40,4 @@ def number_of_clusters(
             f"{data.name}: nothing is seen that divides the examples (clusters found in {len(found.found)} random parts of them: {each}); "
             "give n_clusters a number, or a range such as 2-10."
         )
-    return found, config.replace({"n_clusters": found.chosen})
+    return config.replace({"n_clusters": found.chosen}), found

@@ -21,7 +21,7 @@ def blobs(centers=3):
 
 
 def test_the_configuration_gets_the_number():
-    found, config = number_of_clusters(blobs(), RunConfig().replace({"seed": 4}), Limits())
+    config, found = number_of_clusters(blobs(), RunConfig().replace({"seed": 4}), Limits())
     assert found.chosen == config.model.n_clusters == 3
     assert config == RunConfig().replace({"seed": 4, "n_clusters": 3})
 
@@ -44,7 +44,7 @@ def test_examples_are_seen_on_the_scale_of_the_model(monkeypatch):
 def test_labels_change_nothing():
     data = blobs()
     shuffled = Dataset(data.name, data.x, np.random.default_rng(0).permutation(data.y), None)
-    assert number_of_clusters(data, RunConfig(), Limits())[0] == number_of_clusters(shuffled, RunConfig(), Limits())[0]
+    assert number_of_clusters(data, RunConfig(), Limits())[1] == number_of_clusters(shuffled, RunConfig(), Limits())[1]
 
 
 def test_one_cluster_is_none_to_train():
@@ -53,4 +53,4 @@ def test_one_cluster_is_none_to_train():
         ValueError, match=r"noise: nothing is seen .* in 2 random parts of them: 1, 1\); give n_clusters a number, or a range such as 2-10"
     ):
         number_of_clusters(data, RunConfig(), Limits())
-    assert number_of_clusters(data, RunConfig(), Limits(2, 10))[0].chosen == 2
+    assert number_of_clusters(data, RunConfig(), Limits(2, 10))[1].chosen == 2
