@@ -16,3 +16,10 @@ def cli(capsys):
         return code, out, err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The words of train for a small method that takes a second; how many epochs is left to say."""
+    network = ["--encoder-units", "16", "--decoder-units", "16", "--latent-dim", "2"]
+    return ["--method", "ae_gmm", "--preset", "ae_gmm_small", *network]

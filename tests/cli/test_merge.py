@@ -9,30 +9,15 @@ import pytest
 from nvisa_tf import load_run
 from nvisa_tf.cli import main
 
-TINY = [
-    "--method",
-    "ae_gmm",
-    "--preset",
-    "ae_gmm_small",
-    "--encoder-units",
-    "16",
-    "--decoder-units",
-    "16",
-    "--latent-dim",
-    "2",
-    "--epochs",
-    40,
-]
-
 
 @pytest.fixture(scope="module")
-def five(tmp_path_factory, make_blobs):
+def five(tmp_path_factory, make_blobs, tiny):
     """A run of five clusters on three blobs, some of them named."""
     folder = tmp_path_factory.mktemp("merge")
     x, y = make_blobs(60)
     np.savez(folder / "blobs.npz", x=x, y=y)
     for words in (
-        ["train", "--dataset", folder / "blobs.npz", "--out", folder / "run", "--n-clusters", 5, *TINY],
+        ["train", "--dataset", folder / "blobs.npz", "--out", folder / "run", "--n-clusters", 5, *tiny, "--epochs", 40],
         ["name", folder / "run", "0=a", "1=b"],
     ):
         assert main._dispatch(main._parse(["nvisa-tf", *map(str, words)])) == 0

@@ -8,21 +8,6 @@ import pytest
 
 from nvisa_tf import load_run
 
-TINY = [
-    "--method",
-    "ae_gmm",
-    "--preset",
-    "ae_gmm_small",
-    "--encoder-units",
-    "16",
-    "--decoder-units",
-    "16",
-    "--latent-dim",
-    "2",
-    "--epochs",
-    3,
-]
-
 
 @pytest.fixture(scope="module")
 def blobs_npy(tmp_path_factory, make_blobs):
@@ -31,9 +16,9 @@ def blobs_npy(tmp_path_factory, make_blobs):
     return folder / "blobs.npy"
 
 
-def test_a_run_whose_number_is_found(cli, blobs_npy, tmp_path):
+def test_a_run_whose_number_is_found(cli, blobs_npy, tmp_path, tiny):
     run = tmp_path / "run"
-    code, out, _ = cli("train", "--dataset", blobs_npy, "--out", run, "--n-clusters", "auto", *TINY)
+    code, out, _ = cli("train", "--dataset", blobs_npy, "--out", run, "--n-clusters", "auto", *tiny, "--epochs", 3)
     assert code == 0
     assert out.count("clusters of part ") == 5
     sentence = (
@@ -61,16 +46,16 @@ def test_a_run_whose_number_is_found(cli, blobs_npy, tmp_path):
     assert "--n-clusters is to be found, and the run of --resume has its number already; leave --n-clusters out" in err
 
 
-def test_a_range_is_a_limit_and_is_said(cli, blobs_npy, tmp_path):
-    code, out, _ = cli("train", "--dataset", blobs_npy, "--out", tmp_path / "run", "--n-clusters", "4-6", *TINY)
+def test_a_range_is_a_limit_and_is_said(cli, blobs_npy, tmp_path, tiny):
+    code, out, _ = cli("train", "--dataset", blobs_npy, "--out", tmp_path / "run", "--n-clusters", "4-6", *tiny, "--epochs", 3)
     assert code == 0
     assert "Found 4 clusters" in out
     assert " It was to be from 4 to 6." in out
 
 
 @pytest.mark.slow
-def test_restarts_have_the_number_that_was_found_once(cli, blobs_npy, tmp_path, forked_runs):
-    words = ["train", "--dataset", blobs_npy, "--out", tmp_path / "runs", "--n-clusters", "auto", "--restarts", 2, *TINY]
+def test_restarts_have_the_number_that_was_found_once(cli, blobs_npy, tmp_path, forked_runs, tiny):
+    words = ["train", "--dataset", blobs_npy, "--out", tmp_path / "runs", "--n-clusters", "auto", "--restarts", 2, *tiny, "--epochs", 3]
     code, out, _ = cli(*words)
     assert code == 0
     assert out.count("Found 3 clusters") == 1
@@ -97,9 +82,11 @@ def test_what_is_no_number(cli, given, says):
     assert says in err
 
 
-def test_nothing_is_written_where_nothing_divides_the_data(cli, tmp_path):
+def test_nothing_is_written_where_nothing_divides_the_data(cli, tmp_path, tiny):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
-    code, _, err = cli("train", "--dataset", tmp_path / "noise.npy", "--out", tmp_path / "run", "--n-clusters", "auto", *TINY)
+    code, _, err = cli(
+        "train", "--dataset", tmp_path / "noise.npy", "--out", tmp_path / "run", "--n-clusters", "auto", *tiny, "--epochs", 3
+    )
     assert code == 2
     assert "nothing is seen that divides the examples" in err
     assert "Traceback" not in err
