@@ -31,7 +31,7 @@ def run(flags: argparse.Namespace) -> int:
     if merged := info["data"].get("merged"):
         groups = "; ".join(" and ".join(map(str, group)) for group in merged["groups"] if len(group) > 1)
         print(f"merged    clusters {groups} of {merged['run']}, which is what was trained")
-    if found := directory.data_info().get("number_of_clusters"):
+    if found := info["data"].get("number_of_clusters"):
         print(f"found     {number_of_clusters(found)}")
     print(f"model     {config.method}: {model.n_clusters} clusters, z of {model.latent_dim}, input {list(model.input_shape)}")
     print(f"training  {train.epochs} epochs, batch {train.batch_size}, seed {train.seed}{_changed(config)}")

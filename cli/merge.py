@@ -51,8 +51,6 @@ def run(flags: argparse.Namespace) -> int:
     for number, group in enumerate(groups):
         print(f"cluster {number}: {' and '.join(names[k] for k in group)}")
     print_report(made.report())
-    for warning in made.report()["warnings"]:
-        print(f"Warning: {warning}")
     print(f"Written to {shlex.quote(str(made.path))}.")
     print("Next:")
     for step in next_steps(made.path, source.config.data.dataset, source.splits.train, source.model.capabilities):

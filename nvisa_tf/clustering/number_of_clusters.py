@@ -79,7 +79,7 @@ def find_number_of_clusters(
     Time and memory do not grow with n once a part is as large as it may be, `LARGEST_PART` examples or `LARGEST_VALUES` values.
 
     Args:
-      examples: gives those with these numbers, sorted integers [m], as float [m, d], on the scale on which distances mean something.
+      examples: gives those with these numbers, sorted integers [m], as float [m, ...], on the scale on which distances mean something.
       n: how many there are.
       n_values: d.
       seed: of which parts are looked at, and of everything else that is drawn.

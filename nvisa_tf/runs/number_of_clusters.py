@@ -31,7 +31,7 @@ def number_of_clusters(
     scale, shift = input_scaling(data, config.data.scaling, unit_length)
 
     def seen(rows: np.ndarray) -> np.ndarray:
-        return scaled(np.asarray(data.x[rows], np.float32), scale, shift, unit_length).reshape(len(rows), -1)
+        return scaled(np.asarray(data.x[rows], np.float32), scale, shift, unit_length)
 
     found = find_number_of_clusters(seen, len(data), int(np.prod(data.shape)), config.train.seed, limits.fewest, limits.most, tell)
     if found.chosen < 2:
